@@ -1,0 +1,43 @@
+# Each target makes what it needs, on a machine that has only Python 3.11 or newer, pip and make.
+PY ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check bench docs mutants
+
+$(BIN)/python:
+	$(PY) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[all,dev]'
+	touch $@ $(VENV)/.demo
+
+# The main job on real data: five learners, one of them hostile, one model.
+demo: $(VENV)/.demo
+	$(BIN)/colearn demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/build.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/build.py
+
+# Every number in docs/ comes from here.
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.all
+
+# One-line faults, each of which a test must catch.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants

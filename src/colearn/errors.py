@@ -1,0 +1,116 @@
+"""Every exception and warning Colearn raises.
+
+The tree; a name in brackets is a builtin the class also derives from::
+
+    ColearnError                  what happened, expected, got; .hint says what to do
+    ├── ConfigError [ValueError]  the user's rules, experiment file or arguments
+    ├── MissingExtraError         a package of an optional extra is not installed
+    ├── WeightsError              names, shapes, dtypes, not finite, codec, trees, too large
+    ├── LearnerError              an adapter or a user's learner failed; .learner names it
+    └── ProtocolError             a rule of the protocol was broken
+        ├── LocalProtocolError    by this program: a bug, or a call out of turn
+        └── RemoteProtocolError   by somebody else's message
+
+    ColearnWarning [UserWarning]  something works, but not as well as the user is likely to think
+
+"Rejected" and "no proposal" are outcomes of a round, never errors.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ColearnError",
+    "ColearnWarning",
+    "ConfigError",
+    "LearnerError",
+    "LocalProtocolError",
+    "MissingExtraError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "WeightsError",
+]
+
+
+class ColearnError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        hint: What to do about it, in one sentence; empty when there is nothing to add.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Build the error from what happened (`message`) and what to do about it (`hint`)."""
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} {self.hint}" if self.hint else message
+
+
+class ConfigError(ColearnError, ValueError):
+    """The user's rules, experiment file or arguments are wrong; the text names the key."""
+
+
+class MissingExtraError(ColearnError):
+    """A package that comes with an optional extra is not installed.
+
+    Attributes:
+        extra: The extra's name, as in ``pip install "colearn[extra]"``.
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        """Say that `package` is missing and which `extra` installs it."""
+        super().__init__(
+            f"The package {package!r} is needed for this and is not installed.",
+            hint=f'Run: pip install "colearn[{extra}]"',
+        )
+        self.extra = extra
+
+
+class WeightsError(ColearnError):
+    """Weights that are no good: names, shapes, dtypes, values, codec, tree structure or size."""
+
+
+class LearnerError(ColearnError):
+    """A learner failed while it trained, evaluated or accepted; the cause is chained.
+
+    Attributes:
+        learner: The learner's name.
+    """
+
+    def __init__(self, message: str, *, learner: str, hint: str = "") -> None:
+        """Say what failed in the learner called `learner`."""
+        super().__init__(f"Learner {learner!r}: {message}", hint=hint)
+        self.learner = learner
+
+
+class ProtocolError(ColearnError):
+    """A rule of the protocol was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This program broke the protocol: a bug, or a call out of turn."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A message from somebody else broke the protocol.
+
+    Attributes:
+        peer: Who sent it.
+        round_number: The round it belongs to, counted from 1 (P3.6); None outside a round.
+        rule: The number of the broken rule, such as ``"P3.5"``.
+    """
+
+    def __init__(
+        self, message: str, *, peer: str, rule: str, round_number: int | None = None, hint: str = ""
+    ) -> None:
+        """Say which `rule` the `peer` broke, and in which round."""
+        super().__init__(message, hint=hint)
+        self.peer = peer
+        self.rule = rule
+        self.round_number = round_number
+
+
+class ColearnWarning(UserWarning):
+    """Something works, but not as well as the user is likely to think."""

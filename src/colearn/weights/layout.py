@@ -1,0 +1,173 @@
+"""Where each named array lies in the canonical bytes (protocol 6.3).
+
+A layout depends on names, dtypes and shapes alone, so it is computed once for a model and reused
+for every proposal that has the model's form.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colearn.errors import WeightsError
+from colearn.weights.limits import WeightsLimits
+
+__all__ = ["DTYPE_CODES", "ArrayForm", "Layout", "layout_of"]
+
+ArrayForm = tuple[str, np.dtype[Any], tuple[int, ...]]
+"""One array's name, little-endian dtype and shape."""
+
+DTYPE_CODES = {
+    np.dtype("?"): "BOOL",
+    np.dtype("u1"): "U8",
+    np.dtype("i1"): "I8",
+    np.dtype("<u2"): "U16",
+    np.dtype("<i2"): "I16",
+    np.dtype("<f2"): "F16",
+    np.dtype("<u4"): "U32",
+    np.dtype("<i4"): "I32",
+    np.dtype("<f4"): "F32",
+    np.dtype("<u8"): "U64",
+    np.dtype("<i8"): "I64",
+    np.dtype("<f8"): "F64",
+}
+"""The dtypes that weights may have, and their names in a safetensors header."""
+
+METADATA_KEY = "__metadata__"
+_ALIGNMENT_BYTES = 8
+_LENGTH_BYTES = 8
+
+
+class Layout:
+    """The canonical place of every array, and the header that says so.
+
+    Attributes:
+        forms: Name, dtype and shape of each array, in file order: descending item size, then name.
+        offsets: First byte of each array, counted from the end of the header.
+        data_bytes: Bytes of all arrays together.
+        checked_runs: Neighbouring arrays of one dtype that can hold a value which is no number
+            (floats) or no truth value (bool): dtype, first byte, item count.
+    """
+
+    __slots__ = ("_headers", "checked_runs", "data_bytes", "forms", "names", "offsets")
+
+    def __init__(self, ordered: tuple[ArrayForm, ...]) -> None:
+        """Lay out arrays of the given forms, which are in file order."""
+        self.forms = ordered
+        self.names = tuple(name for name, _, _ in ordered)
+        offsets, end = [], 0
+        for _, dtype, shape in ordered:
+            offsets.append(end)
+            end += dtype.itemsize * math.prod(shape)
+        self.offsets = tuple(offsets)
+        self.data_bytes = end
+        self.checked_runs = _checked_runs(self.forms, offsets)
+        self._headers: dict[tuple[tuple[str, str], ...], bytes] = {}
+
+    def header(self, metadata: Mapping[str, str]) -> bytes:
+        """Return the length word and the padded JSON header for `metadata`."""
+        key = tuple(sorted(metadata.items()))
+        header = self._headers.get(key)
+        if header is None:
+            header = self._headers[key] = self._encoded_header(key)
+        return header
+
+    def _encoded_header(self, metadata: Sequence[tuple[str, str]]) -> bytes:
+        entries: dict[str, object] = {METADATA_KEY: dict(metadata)} if metadata else {}
+        for (name, dtype, shape), offset in zip(self.forms, self.offsets, strict=True):
+            end = offset + dtype.itemsize * math.prod(shape)
+            entries[name] = {
+                "dtype": DTYPE_CODES[dtype],
+                "shape": list(shape),
+                "data_offsets": [offset, end],
+            }
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % _ALIGNMENT_BYTES)
+        return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+    def views(self, data: bytes, start: int) -> dict[str, npt.NDArray[Any]]:
+        """Return read-only arrays over `data`, whose first array begins at byte `start`."""
+        return {
+            name: np.ndarray(shape, dtype, data, start + offset)
+            for (name, dtype, shape), offset in zip(self.forms, self.offsets, strict=True)
+        }
+
+
+def _checked_runs(
+    forms: Sequence[ArrayForm], offsets: Sequence[int]
+) -> tuple[tuple[np.dtype[Any], int, int], ...]:
+    runs: list[tuple[np.dtype[Any], int, int]] = []
+    for (_, dtype, shape), offset in zip(forms, offsets, strict=True):
+        if dtype.kind not in "fb":
+            continue
+        count = math.prod(shape)
+        if runs:
+            last, begin, length = runs[-1]
+            if last == dtype and begin + length * dtype.itemsize == offset:
+                runs[-1] = (dtype, begin, length + count)
+                continue
+        runs.append((dtype, offset, count))
+    return tuple(runs)
+
+
+@lru_cache(maxsize=64)
+def layout_of(forms: tuple[ArrayForm, ...], limits: WeightsLimits) -> Layout:
+    """Return the layout of arrays of these forms, within `limits`.
+
+    Raises:
+        WeightsError: A name that is empty, reserved, too long or not text; a dtype that weights
+            cannot have; too many arrays or dimensions; too many bytes.
+    """
+    if len(forms) > limits.arrays_count:
+        raise WeightsError(f"Expected at most {limits.arrays_count} arrays, got {len(forms)}.")
+    for name, dtype, shape in forms:
+        check_text(name, "The name of an array", limits)
+        if name == METADATA_KEY:
+            raise WeightsError(f"An array cannot be called {METADATA_KEY!r}: the name is reserved.")
+        if dtype not in DTYPE_CODES:
+            raise WeightsError(
+                f"Array {name!r} has dtype {dtype}, which weights cannot have.",
+                hint=f"Convert it to one of {', '.join(str(known) for known in DTYPE_CODES)}.",
+            )
+        if len(shape) > limits.rank_count:
+            raise WeightsError(
+                f"Array {name!r} has {len(shape)} dimensions, expected at most {limits.rank_count}."
+            )
+    layout = _layout(tuple(sorted(forms, key=_file_order)))
+    if layout.data_bytes > limits.proposal_bytes:
+        raise WeightsError(
+            f"Weights may have {limits.proposal_bytes} bytes, got {layout.data_bytes}."
+        )
+    return layout
+
+
+def _file_order(form: ArrayForm) -> tuple[int, str]:
+    name, dtype, _ = form
+    return -dtype.itemsize, name
+
+
+@lru_cache(maxsize=64)
+def _layout(ordered: tuple[ArrayForm, ...]) -> Layout:
+    return Layout(ordered)
+
+
+def check_text(text: object, what: str, limits: WeightsLimits) -> None:
+    """Refuse a name or a metadata entry that is no text, empty, too long or not UTF-8.
+
+    Raises:
+        WeightsError: It is; the message begins with `what`.
+    """
+    if not isinstance(text, str) or not text:
+        raise WeightsError(f"{what} must be text that is not empty, got {str(text)[:80]!r}.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise WeightsError(f"{what} cannot be written as UTF-8: {text[:80]!r}.") from error
+    if size > limits.name_bytes:
+        raise WeightsError(f"{what} may have {limits.name_bytes} bytes, got {size}.")
