@@ -6,7 +6,7 @@ copy, ask, count and accept; only Colearn's side checks, copies into immutable m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,13 @@ class EchoLearner:
         return self.current
 
 
-@dataclass
+@dataclass(frozen=True)
 class BareWeights:
     weights: Any
     training_summary: Any = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class BareEntry:
     weights: BareWeights
     vote_score: float
@@ -57,10 +57,12 @@ class BareLearner:
         self.current = BareWeights(arrays)
 
     def propose(self) -> BareWeights:
-        return BareWeights({name: array.copy() for name, array in self.current.weights.items()})
+        return BareWeights(
+            weights={name: array.copy() for name, array in self.current.weights.items()}
+        )
 
     def test(self, weights: BareWeights) -> BareEntry:
-        return BareEntry(weights, 0.5, 0.5, True)
+        return BareEntry(weights=weights, vote_score=0.5, test_score=0.5, vote=True)
 
     def accept(self, weights: BareWeights) -> None:
         self.current = weights
@@ -72,7 +74,7 @@ def bare_round(round_index: int, learners: list[BareLearner]) -> tuple[list[Bare
     entries = []
     for learner in learners:
         entries.append(learner.test(weights))  # noqa: PERF401  (the plainest loop is the measure)
-    entries[proposer].vote = None
+    entries[proposer] = replace(entries[proposer], vote=None)
     approvals = sum(1 for entry in entries if entry.vote)
     accepted = approvals + 1 > len(learners) / 2
     if accepted:

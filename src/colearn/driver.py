@@ -14,14 +14,23 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict
 
 from colearn.core import Ballot, Outcome, Rules, Tally, Threshold, exact_threshold
 from colearn.errors import ConfigError, WeightsError
 from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
-from colearn.weights import DEFAULT_LIMITS, WeightsLimits, form_of, freeze, require_like
+from colearn.weights import (
+    DEFAULT_LIMITS,
+    NamedArrays,
+    WeightsLimits,
+    form_of,
+    freeze,
+    require_like,
+)
 
 __all__ = ["RoundReport", "conduct_round", "run_one_round"]
+
+# An enum's member is looked up by name each time; these two are needed for every voter.
+_APPROVE, _SILENT = Ballot.APPROVE, Ballot.SILENT
 
 _log = logging.getLogger("colearn.driver")
 _log.addHandler(logging.NullHandler())
@@ -53,12 +62,6 @@ class RoundReport:
     ballots: list[Ballot | None] = field(default_factory=list)
     tally: Tally | None = None
     failures: dict[int, BaseException] = field(default_factory=dict)
-
-
-class _SharedWeights(Weights):
-    """One object for the whole group, in which nobody can put something else (P3.7)."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class _Asked(NamedTuple):
@@ -179,19 +182,23 @@ def _checked(
         if arrays_only or _are_arrays(model):
             raise WeightsError(f"Expected a dict of numpy arrays, got {type(arrays).__name__}.")
         return _Proposal(asked.proposed, checked=False)
-    frozen = freeze(arrays, limits=limits)
     if not _are_arrays(model):
         raise WeightsError(f"The proposer's model is no named arrays: {type(model).__name__}.")
-    grows = all(getattr(voter, "grows", False) is True for voter in learners)
-    require_like(frozen.layout, form_of(model), grows=grows)
+    form = form_of(model)
+    frozen = freeze(arrays, limits=limits, like=form)
+    if frozen.layout is not form:
+        grows = all(getattr(voter, "grows", False) is True for voter in learners)
+        require_like(frozen.layout, form, grows=grows)
     summary = asked.proposed.training_summary
-    return _Proposal(_SharedWeights(weights=frozen, training_summary=summary), checked=True)
+    return _Proposal(Weights(weights=frozen, training_summary=summary), checked=True)
 
 
 def _are_arrays(weights: Any) -> bool:
+    if type(weights) is NamedArrays:
+        return True
     # The method of dict itself: a subclass may answer what it likes.
     return isinstance(weights, dict) and all(
-        isinstance(array, np.ndarray) for array in dict.values(weights)
+        [isinstance(array, np.ndarray) for array in dict.values(weights)]
     )
 
 
@@ -199,41 +206,44 @@ def _collect(
     learners: Sequence[MachineLearningInterface], report: RoundReport, weights: Weights
 ) -> None:
     """Ask every learner to judge the proposal; an error costs only its own vote (P3.4, P3.7)."""
+    entries: list[ProposedWeights] = []
+    ballots: list[Ballot | None] = []
     for place, learner in enumerate(learners):
         try:
-            entry, ballot = _read(learner.mli_test_weights(weights), weights)
+            entry = learner.mli_test_weights(weights)
+            ballot = _ballot(entry)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (as in conduct_round)
             _note_failure(report, place, "did not vote", error)
+            ballot = None
+        if ballot is None:
             entry, ballot = _silence(weights), Ballot.SILENT
-        if place != report.proposer:
-            report.entries.append(entry)
-            report.ballots.append(ballot)
-        else:
-            # Its proposal is its approval (P3.2), so a vote of its own would count twice.
-            report.entries.append(entry if entry.vote is None else _without_vote(entry))
-            report.ballots.append(None)
+        entries.append(entry)
+        ballots.append(ballot)
+    # Its proposal is the proposer's approval (P3.2), so a vote of its own would count twice.
+    own = entries[report.proposer]
+    if own.vote is not None:
+        entries[report.proposer] = _without_vote(own)
+    ballots[report.proposer] = None
+    report.entries, report.ballots = entries, ballots
 
 
-def _read(answer: object, weights: Weights) -> tuple[ProposedWeights, Ballot]:
-    """Read a learner's answer; what is no ProposedWeights is silence (P3.7)."""
-    if isinstance(answer, ProposedWeights):
-        return answer, _ballot(answer)
-    return _silence(weights), Ballot.SILENT
+def _ballot(answer: object) -> Ballot | None:
+    """Return what an answer counts as; whatever is not clear is no approval (P3.4, P3.7).
 
-
-def _ballot(entry: ProposedWeights) -> Ballot:
-    """Return what an entry counts as; whatever is not clear is no approval (P3.4, P3.7)."""
-    vote: object = entry.vote
-    if vote is None:
-        return Ballot.ABSTAIN
+    None stands for an answer that is no ProposedWeights, and so no entry either.
+    """
+    if not isinstance(answer, ProposedWeights):
+        return None
+    vote: object = answer.vote
+    if vote is True:
+        score: object = answer.vote_score
+        # NaN is the one float that differs from itself.
+        return _APPROVE if isinstance(score, float) and score == score else _SILENT  # noqa: PLR0124
     if vote is False:
         return Ballot.REJECT
-    score: object = entry.vote_score
-    if vote is True and isinstance(score, float) and not math.isnan(score):
-        return Ballot.APPROVE
-    return Ballot.SILENT
+    return Ballot.ABSTAIN if vote is None else _SILENT
 
 
 def _accept(

@@ -30,11 +30,12 @@ __all__ = [
 
 
 class _Value(BaseModel):
-    """What all value types share: unknown fields are ignored, assignments are validated."""
+    """What all value types share: unknown fields are ignored, and nothing is assigned later.
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="ignore", validate_assignment=True
-    )
+    One object is shown to a whole group, so nobody may put something else into it (P3.7).
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="ignore", frozen=True)
 
 
 class ErrorCodes(Enum):
@@ -54,13 +55,7 @@ class ModelFormat(Enum):
     """An ONNX graph."""
 
 
-class _FixedValue(_Value):
-    """A value inside another that is shared by a whole group, so nobody may change it (P3.7)."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class DiffPrivBudget(_FixedValue):
+class DiffPrivBudget(_Value):
     """What a training run may spend and has spent.
 
     Attributes:
@@ -97,7 +92,7 @@ class DiffPrivConfig(_Value):
     noise_multiplier: _Positive
 
 
-class TrainingSummary(_FixedValue):
+class TrainingSummary(_Value):
     """What a learner says of the training behind a proposal.
 
     Attributes:

@@ -62,7 +62,9 @@ def _fraction(value: Threshold) -> Fraction:
     # bool is an int to Python, and nobody means t = 1 by True.
     if isinstance(value, bool) or not isinstance(value, Fraction | float | int | str | Decimal):
         raise _no_number(value)
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _no_number(value)
+    if isinstance(value, Decimal) and not value.is_finite():
         raise _no_number(value)
     try:
         # float.__repr__, because a subclass (numpy.float64) prints more than the digits.

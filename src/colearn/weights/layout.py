@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,15 @@ _ALIGNMENT_BYTES = 8
 _LENGTH_BYTES = 8
 
 
+class _Run(NamedTuple):
+    """Arrays of one dtype that lie side by side."""
+
+    dtype: np.dtype[Any]
+    offset: int
+    length: int
+    names: tuple[tuple[str, int, int, tuple[int, ...]], ...]
+
+
 class Layout:
     """The canonical place of every array, and the header that says so.
 
@@ -55,7 +64,7 @@ class Layout:
             (floats) or no truth value (bool): dtype, first byte, item count.
     """
 
-    __slots__ = ("_headers", "checked_runs", "data_bytes", "forms", "names", "offsets")
+    __slots__ = ("_headers", "_runs", "checked_runs", "data_bytes", "forms", "names", "offsets")
 
     def __init__(self, ordered: tuple[ArrayForm, ...]) -> None:
         """Lay out arrays of the given forms, which are in file order."""
@@ -67,7 +76,10 @@ class Layout:
             end += dtype.itemsize * math.prod(shape)
         self.offsets = tuple(offsets)
         self.data_bytes = end
-        self.checked_runs = _checked_runs(self.forms, offsets)
+        self._runs = _runs_of(self.forms, offsets)
+        self.checked_runs = tuple(
+            (run.dtype, run.offset, run.length) for run in self._runs if run.dtype.kind in "fb"
+        )
         self._headers: dict[tuple[tuple[str, str], ...], bytes] = {}
 
     def header(self, metadata: Mapping[str, str]) -> bytes:
@@ -91,28 +103,36 @@ class Layout:
         text += b" " * (-len(text) % _ALIGNMENT_BYTES)
         return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
+    def holds(self, arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
+        """Whether `arrays` have exactly this form; far cheaper than laying them out again."""
+        if len(arrays) != len(self.forms):
+            return False
+        for name, dtype, shape in self.forms:
+            array = arrays.get(name)
+            if array is None or array.dtype != dtype or array.shape != shape:
+                return False
+        return True
+
     def views(self, data: bytes, start: int) -> dict[str, npt.NDArray[Any]]:
         """Return read-only arrays over `data`, whose first array begins at byte `start`."""
-        return {
-            name: np.ndarray(shape, dtype, data, start + offset)
-            for (name, dtype, shape), offset in zip(self.forms, self.offsets, strict=True)
-        }
+        views = {}
+        for dtype, offset, count, names in self._runs:
+            run = np.ndarray((count,), dtype, data, start + offset)
+            for name, begin, end, shape in names:
+                view = run[begin:end]
+                views[name] = view if len(shape) == 1 else view.reshape(shape)
+        return views
 
 
-def _checked_runs(
-    forms: Sequence[ArrayForm], offsets: Sequence[int]
-) -> tuple[tuple[np.dtype[Any], int, int], ...]:
-    runs: list[tuple[np.dtype[Any], int, int]] = []
-    for (_, dtype, shape), offset in zip(forms, offsets, strict=True):
-        if dtype.kind not in "fb":
-            continue
-        count = math.prod(shape)
-        if runs:
-            last, begin, length = runs[-1]
-            if last == dtype and begin + length * dtype.itemsize == offset:
-                runs[-1] = (dtype, begin, length + count)
-                continue
-        runs.append((dtype, offset, count))
+def _runs_of(forms: Sequence[ArrayForm], offsets: Sequence[int]) -> tuple[_Run, ...]:
+    """Group neighbouring arrays of one dtype: one look at a run is cheaper than one at each."""
+    runs: list[_Run] = []
+    for (name, dtype, shape), offset in zip(forms, offsets, strict=True):
+        if not runs or runs[-1].dtype != dtype:
+            runs.append(_Run(dtype, offset, 0, ()))
+        _, begin, count, names = runs[-1]
+        end = count + math.prod(shape)
+        runs[-1] = _Run(dtype, begin, end, (*names, (name, count, end, shape)))
     return tuple(runs)
 
 

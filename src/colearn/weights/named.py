@@ -89,6 +89,7 @@ def freeze(
     arrays: Mapping[str, npt.NDArray[Any]],
     metadata: Mapping[str, str] = _NO_METADATA,
     limits: WeightsLimits = DEFAULT_LIMITS,
+    like: Layout | None = None,
 ) -> NamedArrays:
     """Copy named arrays once into immutable memory, in canonical form, and check them.
 
@@ -98,14 +99,16 @@ def freeze(
         arrays: Name to numpy array; any memory order and byte order, any dtype of `DTYPE_CODES`.
         metadata: Short text that travels with the arrays.
         limits: What is too large.
+        like: A form the arrays are likely to have, which saves the work of finding it out.
 
     Raises:
         WeightsError: Not a mapping of text to numpy arrays, a dtype that weights cannot have, a
             NaN or an infinity, or something over a limit; the message names the array.
     """
-    check_metadata(metadata, limits)
+    if metadata:
+        check_metadata(metadata, limits)
     plain = _plain(arrays)
-    layout = _layout(plain, limits)
+    layout = like if like is not None and like.holds(plain) else _layout(plain, limits)
     header = layout.header(metadata)
     # One pass over the bytes: every array is a C-contiguous buffer, so join copies it once.
     data = b"".join([header, *[plain[name] for name in layout.names]])  # type: ignore[list-item]

@@ -1,0 +1,89 @@
+"""What a round leaves behind: the typed record that screens, files and plots read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from colearn.core import Ballot, Outcome
+from colearn.errors import ConfigError
+
+__all__ = ["RoundRecord", "Sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round, as everybody may see it; nothing in it depends on the clock or the machine.
+
+    Attributes:
+        round_number: Counts from 1 (P3.6).
+        proposer: Whose turn it was.
+        outcome: Accepted, rejected or no proposal.
+        reason: Why there is no proposal, or why it was rejected before any vote; else empty.
+        members: n, the size of the group when the round opened (P3.2).
+        approvals: Voters that approved, the proposer not among them.
+        needed: Approvals of others that the round needed (P3.3); 0 where nobody voted.
+        rejections: Voters that rejected.
+        abstentions: Voters that abstained.
+        silent: Voters that said nothing that counts (P3.4).
+        votes: What each voter said, by name; empty where nobody voted.
+        vote_scores: Each learner's score of the proposal on its private vote set.
+        test_scores: Each learner's score of the proposal on its test set.
+        score: The global model's score after the round: the median over the learners of their
+            test score, or of their vote score without a test set, when it was accepted; the
+            median, so that no single learner can bend it. None before the first acceptance.
+        proposal: Digest of the proposed weights; empty without a proposal.
+        model: Digest of the global model after the round.
+        failures: The kind of error of each learner that failed, by name.
+    """
+
+    round_number: int
+    proposer: str
+    outcome: Outcome
+    reason: str
+    members: int
+    approvals: int
+    needed: int
+    rejections: int
+    abstentions: int
+    silent: int
+    votes: dict[str, Ballot]
+    vote_scores: dict[str, float | None]
+    test_scores: dict[str, float | None]
+    score: float | None
+    proposal: str
+    model: str
+    failures: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @staticmethod
+    def from_json(line: str) -> RoundRecord:
+        """Read a line that `to_json` wrote.
+
+        Raises:
+            ConfigError: It is no such line.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            fields["outcome"] = Outcome(fields["outcome"])
+            fields["votes"] = {name: Ballot(vote) for name, vote in fields["votes"].items()}
+            return RoundRecord(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"Expected a round record, got {line[:80]!r}.") from error
+
+
+class Sink(Protocol):
+    """Where records go; a run folder is one."""
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Take the record of a round that has just ended."""
+
+
+def finite_or_none(score: float | None) -> float | None:
+    """Return a score that JSON can hold: None for NaN and infinity."""
+    return float(score) if score is not None and math.isfinite(score) else None

@@ -1,0 +1,31 @@
+"""Learners for the frameworks people use, each in the module that imports its framework."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from colearn.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from colearn.learners.forest import RandomForestLearner as RandomForestLearner
+    from colearn.learners.sklearn import SklearnLearner as SklearnLearner
+
+__all__ = ["RandomForestLearner", "SklearnLearner"]
+
+_HOMES = {
+    "RandomForestLearner": ("colearn.learners.forest", "scikit-learn", "sklearn"),
+    "SklearnLearner": ("colearn.learners.sklearn", "scikit-learn", "sklearn"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, package, extra = _HOMES[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "colearn":
+            raise
+        raise MissingExtraError(package, extra=extra) from error

@@ -1,0 +1,47 @@
+"""What a model family must do to take part: the part of a learner that differs by framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from colearn.learners._scoring import Predictions, Targets
+from colearn.weights import NamedArrays
+
+__all__ = ["Arrays", "Features", "ModelFamily"]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Features = npt.NDArray[np.float64]
+"""Shape (rows, features)."""
+
+
+class ModelFamily(Protocol):
+    """Named arrays in, named arrays out; a family keeps no weights of its own."""
+
+    grows: bool
+    """Whether a proposal may add to the arrays (P3.5)."""
+
+    damping: float
+    """The share of a training step that is proposed, unless the learner says otherwise."""
+
+    def initial(self) -> Arrays:
+        """Return model 0, which is the same for every learner of an experiment (6.1)."""
+
+    def check(self, proposed: NamedArrays, model: NamedArrays) -> None:
+        """Refuse what is of the right form and still no model of this family.
+
+        Raises:
+            WeightsError: It is not.
+        """
+
+    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+        """Train from `model` on the given rows and return the result; the same seed repeats it."""
+
+    def predict(self, model: NamedArrays, X: Features) -> Predictions:
+        """Return what the model says about the rows of X."""
+
+    def estimator(self, model: NamedArrays) -> Any:
+        """Return the model as its framework knows it, fitted."""

@@ -1,0 +1,305 @@
+"""The one way a learner proposes, tests and accepts, whatever it learns with (protocol 2, 4)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from colearn.errors import ColearnError, ColearnWarning, ConfigError, LearnerError
+from colearn.interface import ColearnModel, MachineLearningInterface, ProposedWeights, Weights
+from colearn.learners._family import Arrays, Features, ModelFamily
+from colearn.learners._scoring import (
+    Floats,
+    Metric,
+    Targets,
+    class_balance,
+    improves,
+    is_not_worse,
+    metric_named,
+)
+from colearn.learners._threads import one_thread
+from colearn.preprocess import refuse_missing
+from colearn.schema import Schema
+from colearn.weights import NamedArrays, freeze, require_like
+
+__all__ = ["Judgement", "Rows", "TemplateLearner"]
+
+Rows = tuple[npt.ArrayLike, npt.ArrayLike]
+"""X of shape (rows, features) and y of shape (rows,)."""
+
+VOTE_ROWS_MIN = 2
+VOTE_ROWS_FEW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a learner's own rows say of a model.
+
+    Attributes:
+        losses: (vote rows,) loss of each row of the vote set.
+        vote_score: The metric on the vote set.
+        test_score: The metric on the test set; None without one.
+    """
+
+    losses: Floats
+    vote_score: float
+    test_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    X: Features
+    y: Targets
+
+
+class TemplateLearner(MachineLearningInterface):
+    """A learner made of a model family and private rows.
+
+    Attributes:
+        name: What records and screens call it.
+        schema: Columns and classes, equal on every learner of an experiment (6.1).
+        grows: Whether its proposals add to the arrays (P3.5).
+    """
+
+    def __init__(
+        self,
+        family: ModelFamily,
+        schema: Schema,
+        *,
+        train: Rows,
+        vote: Rows,
+        test: Rows | None = None,
+        name: str = "learner",
+        seed: int = 0,
+        mode: Literal["paired", "classic"] = "paired",
+        z: float = -2.0,
+        balanced: bool = True,
+        damping: float | None = None,
+        metric: str | None = None,
+    ) -> None:
+        """Check the data and start from model 0.
+
+        Args:
+            family: The model family.
+            schema: Columns and classes.
+            train: The rows to train on.
+            vote: The private rows to vote on; disjoint from `train`, and fixed.
+            test: Rows that only report a score.
+            name: What records and screens call the learner.
+            seed: Makes its proposals repeatable; not shared with others.
+            mode: "paired" (default) or "classic" (section 4).
+            z: The bar of `paired`, in standard errors.
+            balanced: Whether `paired` weighs a classifier's rows by 1 / (count of their class).
+            damping: The share of a training step that is proposed; None takes the family's.
+            metric: A name of METRICS; None takes accuracy or r2.
+
+        Raises:
+            ConfigError: Rows that do not fit the schema, missing values, fewer than 2 vote rows,
+                vote rows among the training rows, or a setting out of range.
+        """
+        self.name = name
+        self.schema = schema
+        self.grows = family.grows
+        self._family = family
+        self._seed = seed
+        self._proposals_count = 0
+        self._mode = _checked_mode(mode)
+        self._z = _checked_number(z, "z", -math.inf, 0.0)
+        self._damping = _checked_number(
+            family.damping if damping is None else damping, "damping", 0.0, 1.0
+        )
+        self._train = self._data(train, "train")
+        self._vote = self._data(vote, "vote")
+        self._test = None if test is None else self._data(test, "test")
+        _check_rows(name, self._train, self._vote)
+        self._metric = self._chosen_metric(metric)
+        classes = schema.classes
+        self._balance = class_balance(self._vote.y, len(classes)) if balanced and classes else None
+        self._model = freeze(family.initial())
+        self._judged: tuple[NamedArrays, Judgement] | None = None
+        self._current: Judgement | None = None
+
+    def mli_propose_weights(self) -> Weights:
+        """Train from the current model on the private training rows, and return the result.
+
+        Raises:
+            LearnerError: The training failed or ended in numbers that are none.
+        """
+        seed = np.random.SeedSequence([self._seed, self._proposals_count]).generate_state(1)[0]
+        self._proposals_count += 1
+        try:
+            with one_thread(), np.errstate(all="ignore"):
+                fitted = self._family.fit(self._model, self._train.X, self._train.y, int(seed))
+            return Weights(weights=freeze(self._damped(fitted)))
+        except Exception as error:
+            raise LearnerError(f"training failed: {error}", learner=self.name) from error
+
+    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
+        """Judge `weights` on the private vote set, and vote (section 4).
+
+        Raises:
+            WeightsError: They are no weights of this model.
+        """
+        proposed = self._received(weights)
+        judgement = self._judge(proposed)
+        self._judged = (proposed, judgement)
+        return ProposedWeights(
+            weights=weights,
+            vote_score=judgement.vote_score,
+            test_score=judgement.test_score,
+            vote=self._approves(judgement),
+        )
+
+    def mli_accept_weights(self, weights: Weights) -> None:
+        """Make `weights` the current model.
+
+        Raises:
+            WeightsError: They are no weights of this model.
+        """
+        accepted = self._received(weights)
+        judged = self._judged
+        # Judged a moment ago, and immutable since: the losses need not be computed again.
+        self._current = judged[1] if judged is not None and judged[0] is accepted else None
+        self._model = accepted
+
+    def mli_get_current_weights(self) -> Weights:
+        """Return the current weights, which cannot be changed."""
+        return Weights(weights=self._model)
+
+    def mli_get_current_model(self) -> ColearnModel:
+        """Return the current model as ONNX.
+
+        Raises:
+            MissingExtraError: The extra `onnx` is not installed.
+        """
+        from colearn.learners.onnx import as_onnx_model  # noqa: PLC0415  (needs its extra)
+
+        return as_onnx_model(self.model_)
+
+    @property
+    def model_(self) -> Any:
+        """The current model as its framework knows it: a fitted estimator."""
+        return self._family.estimator(self._model)
+
+    @property
+    def rows_count(self) -> int:
+        """How many rows the learner trains and votes on."""
+        return len(self._train.y) + len(self._vote.y)
+
+    def judge_current(self) -> Judgement:
+        """Return what the private rows say of the current model; computed once."""
+        if self._current is None:
+            self._current = self._judge(self._model)
+        return self._current
+
+    def _received(self, weights: Weights) -> NamedArrays:
+        arrays = weights.weights
+        received = arrays if type(arrays) is NamedArrays else freeze(arrays)
+        require_like(received.layout, self._model.layout, grows=self.grows)
+        self._family.check(received, self._model)
+        return received
+
+    def _judge(self, model: NamedArrays) -> Judgement:
+        with one_thread(), np.errstate(all="ignore"):
+            on_vote = self._family.predict(model, self._vote.X)
+            test_score = None
+            if self._test is not None:
+                on_test = self._family.predict(model, self._test.X)
+                test_score = self._metric(self._test.y, on_test)
+            return Judgement(
+                on_vote.losses(self._vote.y), self._metric(self._vote.y, on_vote), test_score
+            )
+
+    def _approves(self, proposed: Judgement) -> bool:
+        current = self.judge_current()
+        if self._mode == "classic":
+            return improves(current.vote_score, proposed.vote_score)
+        return is_not_worse(current.losses, proposed.losses, self._balance, self._z)
+
+    def _damped(self, fitted: Arrays) -> Arrays:
+        """Return M + damping (M' - M), the template's answer to label skew (section 4)."""
+        if self._damping == 1.0:
+            return fitted
+        damped = {}
+        for name, before in self._model.items():
+            step = fitted[name].astype(np.float64) - before
+            damped[name] = (before + self._damping * step).astype(before.dtype)
+        return damped
+
+    def _chosen_metric(self, metric: str | None) -> Metric:
+        kind = "regression" if self.schema.classes is None else "classification"
+        default = "r2" if self.schema.classes is None else "accuracy"
+        return metric_named(metric or default, kind)
+
+    def _data(self, rows: Rows, what: str) -> _Data:
+        X, y = np.asarray(rows[0], np.float64), np.asarray(rows[1])
+        width = len(self.schema.features)
+        if X.ndim != 2 or X.shape[1] != width or y.shape != (len(X),):
+            raise ConfigError(
+                f"Learner {self.name!r}: {what} must be X of shape (rows, {width}) and y of shape "
+                f"(rows,), got {X.shape} and {y.shape}."
+            )
+        try:
+            refuse_missing(X, self.schema.features)
+            return _Data(X, self._targets(y))
+        except ColearnError as error:
+            raise ConfigError(f"Learner {self.name!r}, {what}: {error}") from error
+
+    def _targets(self, y: npt.NDArray[Any]) -> Targets:
+        if self.schema.classes is None:
+            values = np.asarray(y, np.float64)
+            if not np.isfinite(values).all():
+                raise ConfigError("Every target must be a finite number.")
+            return values
+        classes = np.asarray(self.schema.classes)
+        unknown = np.setdiff1d(y, classes)
+        if unknown.size:
+            raise ConfigError(
+                f"The label {unknown[0]!r} is not among the classes {self.schema.classes}."
+            )
+        return np.searchsorted(classes, y)
+
+
+def _check_rows(name: str, train: _Data, vote: _Data) -> None:
+    if len(train.y) < 1 or len(vote.y) < VOTE_ROWS_MIN:
+        raise ConfigError(
+            f"Learner {name!r} needs at least 1 row to train on and {VOTE_ROWS_MIN} to vote on, "
+            f"got {len(train.y)} and {len(vote.y)}."
+        )
+    if _overlap(train.X, vote.X):
+        raise ConfigError(
+            f"Learner {name!r}: the vote set lies inside the training set, so it would approve "
+            "what it learned by heart.",
+            hint="Give it rows of its own.",
+        )
+    if len(vote.y) < VOTE_ROWS_FEW:
+        warnings.warn(
+            f"Learner {name!r} votes on {len(vote.y)} rows; below {VOTE_ROWS_FEW} its vote is "
+            "mostly noise.",
+            ColearnWarning,
+            stacklevel=4,
+        )
+
+
+def _overlap(train: Features, vote: Features) -> bool:
+    try:
+        return bool(np.shares_memory(train, vote, max_work=1))
+    except np.exceptions.TooHardError:
+        return False
+
+
+def _checked_mode(mode: str) -> str:
+    if mode not in ("paired", "classic"):
+        raise ConfigError(f'The mode must be "paired" or "classic", got {mode!r}.')
+    return mode
+
+
+def _checked_number(value: float, name: str, low: float, high: float) -> float:
+    if not isinstance(value, int | float) or not low <= value <= high or value == -math.inf:
+        raise ConfigError(f"{name} must be from {low} to {high}, got {value!r}.")
+    return float(value)

@@ -1,0 +1,81 @@
+"""Learners on scikit-learn's incremental estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from colearn.errors import ConfigError
+from colearn.learners._family import ModelFamily
+from colearn.learners._linear import LinearFamily
+from colearn.learners._mlp import MLPFamily
+from colearn.learners._template import Rows, TemplateLearner
+from colearn.schema import Schema
+
+__all__ = ["SklearnLearner"]
+
+
+class SklearnLearner(TemplateLearner):
+    """A learner on SGDClassifier, SGDRegressor, MLPClassifier or MLPRegressor.
+
+    A proposal is `epochs` passes of ``partial_fit`` over the training rows, starting from the
+    global model. The same seed, data and model give the same proposal.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        train: Rows,
+        vote: Rows,
+        classes: Iterable[object] | None = None,
+        features: Sequence[str] | None = None,
+        epochs: int = 1,
+        model_seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        """Build the learner.
+
+        Args:
+            estimator: An unfitted estimator with the settings to use.
+            train: X of shape (rows, features) and y of shape (rows,).
+            vote: Private rows to vote on, disjoint from `train`.
+            classes: Every class of the experiment, also those this learner has no row of;
+                needed for a classifier, None for a regressor.
+            features: Column names; None calls them x0, x1, ...
+            epochs: Passes over the training rows in one proposal.
+            model_seed: The experiment's seed of model 0, the same on every learner (6.1).
+            **settings: Those of `TemplateLearner`: test, name, seed, mode, z, balanced, damping,
+                metric.
+
+        Raises:
+            ConfigError: An estimator or a setting that cannot be used; rows that do not fit.
+        """
+        is_classifier = isinstance(estimator, SGDClassifier | MLPClassifier)
+        if is_classifier and classes is None:
+            raise ConfigError(
+                "A classifier must be told every class of the experiment.",
+                hint="Write for example classes=range(10).",
+            )
+        if epochs < 1:
+            raise ConfigError(f"epochs must be at least 1, got {epochs!r}.")
+        width = np.shape(train[0])[-1] if features is None else features
+        schema = Schema.of(width, classes if is_classifier else None)
+        family = _family(estimator, schema, epochs, model_seed)
+        super().__init__(family, schema, train=train, vote=vote, **settings)
+
+
+def _family(estimator: Any, schema: Schema, epochs: int, model_seed: int) -> ModelFamily:
+    if isinstance(estimator, SGDClassifier | SGDRegressor):
+        return LinearFamily(estimator, schema, epochs)
+    if isinstance(estimator, MLPClassifier | MLPRegressor):
+        return MLPFamily(estimator, schema, epochs, model_seed)
+    raise ConfigError(
+        f"SklearnLearner does not know how to share a {type(estimator).__name__}.",
+        hint="Use SGDClassifier, SGDRegressor, MLPClassifier or MLPRegressor, or write a learner "
+        "against MachineLearningInterface.",
+    )

@@ -1,0 +1,69 @@
+"""The records of a CSV file, with the line each one is on."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from csv import Error as CsvError
+from csv import reader as csv_reader
+from pathlib import Path
+
+from colearn.errors import ConfigError
+
+__all__ = ["CSV_BYTES_MAX", "read_records"]
+
+CSV_BYTES_MAX = 2**27
+"""The most a CSV file may hold, in bytes: 128 MiB, because it is held in memory as text."""
+
+
+def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the stripped cells of every record that is not blank.
+
+    The number is that of the record's last line, counted from 1.
+
+    Raises:
+        ConfigError: No file, over `CSV_BYTES_MAX` bytes, not UTF-8, a NUL byte, or quotes that do
+            not close; the text names the line.
+    """
+    rows = csv_reader(io.StringIO(_read_text(file), newline=""), strict=True)
+    while True:
+        try:
+            record = next(rows)
+        except StopIteration:
+            return
+        except CsvError as error:
+            raise ConfigError(f"{file}, line {rows.line_num}: {error}.") from error
+        if record:
+            yield rows.line_num, [cell.strip() for cell in record]
+
+
+def _read_text(file: Path) -> str:
+    if not file.is_file():
+        raise ConfigError(f"{file} is not a file.", hint="Check the path of the CSV file.")
+    try:
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            # One byte more than the limit shows a file that grew in between.
+            data = b"" if size > CSV_BYTES_MAX else stream.read(CSV_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
+    if max(size, len(data)) > CSV_BYTES_MAX:
+        raise ConfigError(
+            f"{file} has {max(size, len(data))} bytes; the limit is {CSV_BYTES_MAX}.",
+            hint="Leave out columns or rows.",
+        )
+    if (nul := data.find(b"\0")) >= 0:
+        raise ConfigError(f"{file}, line {_line(data, nul)}: a NUL byte; expected text.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The error counts from behind the mark at the start; a line is the same either way.
+        raise ConfigError(
+            f"{file}, line {_line(data, error.start)}: not UTF-8.",
+            hint="Save the table as UTF-8.",
+        ) from error
+
+
+def _line(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
