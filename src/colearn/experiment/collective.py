@@ -194,9 +194,7 @@ def _names(learners: Sequence[MachineLearningInterface]) -> tuple[str, ...]:
     return names
 
 
-def _check_schemas(
-    learners: Sequence[MachineLearningInterface], names: Sequence[str]
-) -> None:
+def _check_schemas(learners: Sequence[MachineLearningInterface], names: Sequence[str]) -> None:
     """Refuse a learner whose columns or classes differ from the first one's (6.1)."""
     first: Any = getattr(learners[0], "schema", None)
     for name, learner in zip(names, learners, strict=True):

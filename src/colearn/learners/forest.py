@@ -186,3 +186,11 @@ class RandomForestLearner(TemplateLearner):
         schema = Schema.of(width, classes, constant)
         family = ForestFamily(schema, trees_per_proposal, dict(forest or {}))
         super().__init__(family, schema, train=train, vote=vote, **settings)
+
+    @classmethod
+    def from_settings(cls, schema: Schema, **settings: Any) -> RandomForestLearner:
+        """Build the learner an experiment file describes; settings as the constructor's."""
+        settings.pop("model_seed", None)
+        return cls(
+            classes=schema.classes, features=schema.features, constant=schema.constant, **settings
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,35 @@ class SklearnLearner(TemplateLearner):
         schema = Schema.of(width, classes if is_classifier else None)
         family = _family(estimator, schema, epochs, model_seed)
         super().__init__(family, schema, train=train, vote=vote, **settings)
+
+    @classmethod
+    def from_settings(cls, schema: Schema, **settings: Any) -> SklearnLearner:
+        """Build the learner an experiment file describes.
+
+        ``estimator`` names the class as ``module:name``. Of the other settings, those this
+        class does not know are passed on to the estimator.
+
+        Raises:
+            ConfigError: No estimator, or a setting it does not know.
+        """
+        known = set(signature(cls).parameters) | set(signature(TemplateLearner).parameters)
+        mine = {key: settings.pop(key) for key in known & settings.keys() - {"estimator"}}
+        use = settings.pop("estimator", None)
+        estimators = {each.__name__: each for each in _ESTIMATORS}
+        chosen = estimators.get(str(use).rpartition(":")[2])
+        if chosen is None:
+            raise ConfigError(
+                f"[learner.with.estimator] is unknown: {use!r}.",
+                hint=f"Write sklearn.linear_model:SGDClassifier or one of {sorted(estimators)}.",
+            )
+        try:
+            estimator = chosen(**settings)
+        except TypeError as error:
+            raise ConfigError(f"[learner.with] {error}.") from error
+        return cls(estimator, classes=schema.classes, features=schema.features, **mine)
+
+
+_ESTIMATORS = (SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor)
 
 
 def _family(estimator: Any, schema: Schema, epochs: int, model_seed: int) -> ModelFamily:

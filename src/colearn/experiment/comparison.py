@@ -1,0 +1,171 @@
+"""Alone, pooled and together: what joining is worth, on one common test set."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from colearn.errors import ColearnWarning, ConfigError
+from colearn.experiment.collective import Collective
+from colearn.experiment.plan import Plan
+from colearn.interface import MachineLearningInterface, Weights
+
+__all__ = ["Alone", "Comparison", "compare"]
+
+EARLY_PATIENCE = 5
+"""Proposals in a row without a lower vote loss, after which a learner alone stops."""
+
+EARLY_PROPOSALS_MAX = 200
+"""A bound on the same, for a loss that falls for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One learner by itself.
+
+    Attributes:
+        name: The learner.
+        rows: How many rows it has.
+        lies: Whether it lies in the collective; alone, everybody is honest to itself.
+        alone: Test score after as many proposals as it has turns in the collective, trained on
+            its training and vote rows, undamped, without a vote.
+        early: Test score of the best model by vote loss, trained on its training rows until that
+            loss has not fallen for five proposals.
+        gain: What joining adds to `alone`.
+    """
+
+    name: str
+    rows: int
+    lies: bool
+    alone: float
+    early: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Alone, pooled and together.
+
+    Attributes:
+        together: The collective's model.
+        pooled: One learner with everybody's rows and as many proposals as there were rounds.
+        learners: Each learner alone.
+        test_rows: Rows of the common test set all scores are of.
+    """
+
+    together: float
+    pooled: float
+    learners: tuple[Alone, ...]
+    test_rows: int
+
+    @property
+    def best_alone(self) -> float:
+        """The best score of a learner alone."""
+        return max(each.alone for each in self.learners)
+
+    @property
+    def mean_alone(self) -> float:
+        """The mean score of the learners alone."""
+        return statistics.fmean(each.alone for each in self.learners)
+
+    @property
+    def worst(self) -> Alone:
+        """The learner that gains least by joining."""
+        return min(self.learners, key=lambda each: each.gain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(document: Any) -> Comparison:
+        """Read what `to_dict` returned.
+
+        Raises:
+            ConfigError: It is something else.
+        """
+        try:
+            learners = tuple(Alone(**each) for each in document["learners"])
+            return Comparison(**{**document, "learners": learners})
+        except (TypeError, KeyError) as error:
+            raise ConfigError(f"Expected a comparison, got {str(document)[:80]!r}.") from error
+
+
+def compare(plan: Plan, run: Collective) -> Comparison:
+    """Train every learner alone and one with all rows, and put their scores beside the group's.
+
+    Args:
+        plan: The experiment.
+        run: Its collective, after its last round.
+    """
+    rounds = len(run.records_)
+    turns = max(1, rounds // len(plan.names))
+    with warnings.catch_warnings():
+        # A learner alone has the rows it has; the group has warned of few vote rows already.
+        warnings.simplefilter("ignore", ColearnWarning)
+        together = _together(plan, run)
+        learners = tuple(_alone(plan, place, turns, together) for place in range(len(plan.names)))
+        pooled = _pooled(plan, rounds)
+    return Comparison(together, pooled, learners, len(plan.division.test))
+
+
+def _together(plan: Plan, run: Collective) -> float:
+    site = plan.division.sites[0]
+    judge = plan.honest(site.train, site.vote, plan.names[0])
+    if run.score_ is not None:
+        judge.mli_accept_weights(Weights(weights=run.weights_))
+    return _test_score(judge)
+
+
+def _alone(plan: Plan, place: int, turns: int, together: float) -> Alone:
+    site, name = plan.division.sites[place], plan.names[place]
+    everything = np.concatenate([site.train, site.vote])
+    learner = plan.honest(everything, site.vote, name, **_undamped(plan))
+    for _ in range(turns):
+        learner.mli_accept_weights(learner.mli_propose_weights())
+    alone = _test_score(learner)
+    early = _early_stopped(plan.honest(site.train, site.vote, name, **_undamped(plan)))
+    return Alone(name, len(everything), name in plan.liars, alone, early, together - alone)
+
+
+def _early_stopped(learner: MachineLearningInterface) -> float:
+    loss, score, waited = _vote_loss(learner), _test_score(learner), 0
+    for _ in range(EARLY_PROPOSALS_MAX):
+        learner.mli_accept_weights(learner.mli_propose_weights())
+        new_loss = _vote_loss(learner)
+        if new_loss < loss:
+            loss, score, waited = new_loss, _test_score(learner), 0
+        else:
+            waited += 1
+        if waited >= EARLY_PATIENCE:
+            break
+    return score
+
+
+def _pooled(plan: Plan, proposals: int) -> float:
+    rows = plan.division.pooled
+    learner = plan.honest(rows, plan.division.sites[0].vote, "pooled", **_undamped(plan))
+    for _ in range(proposals):
+        learner.mli_accept_weights(learner.mli_propose_weights())
+    return _test_score(learner)
+
+
+def _undamped(plan: Plan) -> dict[str, float]:
+    return {"damping": 1.0} if plan.config.learner.use.startswith("colearn.") else {}
+
+
+def _vote_loss(learner: MachineLearningInterface) -> float:
+    judge = getattr(learner, "judge_current", None)
+    if judge is not None:
+        return float(judge().losses.mean())
+    return -learner.mli_test_weights(learner.mli_get_current_weights()).vote_score
+
+
+def _test_score(learner: MachineLearningInterface) -> float:
+    score = learner.mli_test_weights(learner.mli_get_current_weights()).test_score
+    return math.nan if score is None else score

@@ -1,0 +1,175 @@
+"""From an experiment's configuration to its rows and learners."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from colearn.errors import ColearnError, ConfigError
+from colearn.experiment.config import ExperimentConfig
+from colearn.experiment.hostile import VoteInverter
+from colearn.interface import MachineLearningInterface
+from colearn.preprocess import Scaling, local_moments, shared_scaling
+from colearn.tasks import Division, Split, Task, divide
+
+__all__ = ["Plan", "imported", "plan"]
+
+_FIRST_NAMES = ("ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hana", "ivo", "june")
+_LIAR_NAME = "mallory"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """An experiment that is ready to run.
+
+    Attributes:
+        config: What the user asked for.
+        task: The data.
+        division: Which rows are whose.
+        X: The scaled features, float64 (rows, features).
+        names: The learners, in join order.
+        liars: Those of them that lie.
+    """
+
+    config: ExperimentConfig
+    task: Task
+    division: Division
+    X: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+    liars: frozenset[str]
+
+    def group(self) -> list[MachineLearningInterface]:
+        """Return the learners of the collective; those that lie included."""
+        return [self._member(place) for place in range(len(self.names))]
+
+    def honest(
+        self, train: npt.NDArray[Any], vote: npt.NDArray[Any], name: str, **settings: Any
+    ) -> MachineLearningInterface:
+        """Return an honest learner with the given rows, for comparisons."""
+        return self._learner(train, self.task.y[train], vote, name, settings)
+
+    def _member(self, place: int) -> MachineLearningInterface:
+        site, name = self.division.sites[place], self.names[place]
+        labels = self.task.y[site.train]
+        if name not in self.liars:
+            return self._learner(site.train, labels, site.vote, name, {})
+        damping = {"damping": self.config.hostile.damping}
+        return VoteInverter(
+            self._learner(site.train, self._reversed(labels), site.vote, name, damping)
+        )
+
+    def _reversed(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the labels a liar trains on: the last class for the first, and so on."""
+        classes = np.asarray(self.task.schema.classes)
+        return classes[::-1][np.searchsorted(classes, labels)]
+
+    def _learner(
+        self,
+        train: npt.NDArray[Any],
+        labels: npt.NDArray[Any],
+        vote: npt.NDArray[Any],
+        name: str,
+        settings: dict[str, Any],
+    ) -> MachineLearningInterface:
+        config, task, test = self.config, self.task, self.division.test
+        make = imported(config.learner.use, "learner.use")
+        make = getattr(make, "from_settings", make)
+        given = {
+            "train": (self.X[train], labels),
+            "vote": (self.X[vote], task.y[vote]),
+            "test": (self.X[test], task.y[test]),
+            "schema": task.schema,
+            "name": name,
+            "seed": _learner_seed(config.seed, name, self.names),
+            "model_seed": config.seed,
+            "mode": config.vote.mode,
+            "z": config.vote.z,
+            "balanced": config.vote.balanced,
+        }
+        return _called(make, given, {**config.learner.settings, **settings}, "learner.with")
+
+
+def plan(config: ExperimentConfig) -> Plan:
+    """Load the task, deal its rows and scale them.
+
+    Raises:
+        ConfigError: Something in the file does not fit; names the key.
+    """
+    make = imported(config.task.use, "task.use")
+    task = _called(make, {}, config.task.settings, "task.with")
+    if not isinstance(task, Task):
+        raise ConfigError(
+            f"[task.use] {config.task.use} must return a colearn.tasks.Task, got "
+            f"{type(task).__name__}."
+        )
+    division = divide(
+        task,
+        Split(**config.task.split.model_dump()),
+        config.seed,
+        test_share=config.task.test_share,
+        vote_share=config.vote.share,
+    )
+    names, liars = _names(config, task)
+    scaling = _scaling(config, task, division)
+    return Plan(config, task, division, scaling.apply(task.X), names, liars)
+
+
+def imported(use: str, key: str) -> Callable[..., Any]:
+    """Return the object that ``module:name`` names.
+
+    Raises:
+        ConfigError: There is no such module or object; names the key.
+    """
+    module, _, name = use.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except ColearnError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"[{key}] cannot find {use!r}: {error}.") from error
+    if not callable(found):
+        raise ConfigError(f"[{key}] {use!r} cannot be called.")
+    return found  # type: ignore[no-any-return]
+
+
+def _called(make: Any, given: dict[str, Any], settings: dict[str, Any], key: str) -> Any:
+    try:
+        return make(**given, **settings)
+    except TypeError as error:
+        accepted = ", ".join(inspect.signature(make).parameters)
+        raise ConfigError(f"[{key}] {error}.", hint=f"It takes: {accepted}.") from error
+
+
+def _names(config: ExperimentConfig, task: Task) -> tuple[tuple[str, ...], frozenset[str]]:
+    count, lying = config.task.split.learners, config.hostile.learners
+    if lying and task.schema.classes is None:
+        raise ConfigError("[hostile.learners] needs a classifier: a liar reverses class labels.")
+    if lying > count:
+        raise ConfigError(f"[hostile.learners] {lying} of {count} learners cannot lie.")
+    plain = [
+        _FIRST_NAMES[place] if place < len(_FIRST_NAMES) else f"learner-{place + 1}"
+        for place in range(count - lying)
+    ]
+    liars = [_LIAR_NAME if lie == 0 else f"{_LIAR_NAME}-{lie + 1}" for lie in range(lying)]
+    return (*plain, *liars), frozenset(liars)
+
+
+def _learner_seed(seed: int, name: str, names: tuple[str, ...]) -> int:
+    """Return a learner's seed, a function of the experiment and of its place in it."""
+    place = names.index(name) if name in names else len(names)
+    return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+
+
+def _scaling(config: ExperimentConfig, task: Task, division: Division) -> Scaling:
+    if config.preprocess.use == "shared":
+        sites = [np.concatenate([site.train, site.vote]) for site in division.sites]
+        return shared_scaling([local_moments(task.X[rows]) for rows in sites])
+    if config.preprocess.use == "none" or task.scaling is None:
+        return Scaling.identity(task.X.shape[1])
+    return task.scaling
