@@ -198,7 +198,7 @@ def _are_arrays(weights: Any) -> bool:
         return True
     # The method of dict itself: a subclass may answer what it likes.
     return isinstance(weights, dict) and all(
-        [isinstance(array, np.ndarray) for array in dict.values(weights)]
+        isinstance(array, np.ndarray) for array in dict.values(weights)
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,7 +143,7 @@ class RunFolder:
         draft = path.with_name(f".{name}.draft")
         with _writing(path):
             draft.write_bytes(data)
-            os.replace(draft, path)
+            draft.replace(path)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class VoteInverter(MachineLearningInterface):
             weights=entry.weights,
             vote_score=entry.vote_score,
             test_score=entry.test_score,
-            vote=not entry.vote,
+            vote=None if entry.vote is None else not entry.vote,
         )
 
     def mli_accept_weights(self, weights: Weights) -> None:

@@ -1,0 +1,118 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from colearn.cli.exits import INTERRUPTED, exit_code
+from colearn.errors import ColearnError
+
+__all__ = ["app", "run_app"]
+
+app = typer.Typer(
+    name="colearn",
+    help="Collective learning: learners with private data train one model; no server is trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything random.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+_Directory = Annotated[
+    Path | None, typer.Option("--directory", "-d", help="The run folder; must hold no run yet.")
+]
+
+
+def run_app() -> None:
+    """Run the command line and exit."""
+    app()
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def guarded(*args: Any, **settings: Any) -> None:
+        try:
+            command(*args, **settings)
+        except ColearnError as error:
+            if settings.get("as_json"):
+                typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+            typer.echo(f"colearn: {error}", err=True)
+            raise typer.Exit(exit_code(error)) from error
+        except KeyboardInterrupt as error:
+            typer.echo("colearn: stopped; what was written stays.", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # The reader of a pipe left, as `head` does: nobody is there to be told.
+            sys.stderr.close()
+            raise typer.Exit(1) from error
+
+    return guarded
+
+
+@app.command(epilog="Example: colearn demo --task iris --seed 3")
+@_guarded
+def demo(
+    task: Annotated[
+        str, typer.Option("--task", "-t", help="digits, iris, breast_cancer or diabetes.")
+    ] = "digits",
+    seed: _Seed = None,
+    directory: _Directory = None,
+    as_json: _Json = False,
+) -> None:
+    """Five learners train one model on real data; on digits one of them poisons its proposals."""
+    from colearn.cli.demo import demo_config  # noqa: PLC0415
+    from colearn.cli.run import run_experiment  # noqa: PLC0415
+
+    run_experiment(demo_config(task, seed), directory, as_json=as_json, prefix="demo")
+
+
+@app.command(epilog="Example: colearn run experiment.toml -o vote.threshold=0.6")
+@_guarded
+def run(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file.")] = Path(
+        "experiment.toml"
+    ),
+    override: Annotated[
+        list[str] | None, typer.Option("-o", help="KEY=VALUE, replaces what the file says.")
+    ] = None,
+    seed: _Seed = None,
+    directory: _Directory = None,
+    as_json: _Json = False,
+) -> None:
+    """Run the experiment that a TOML file describes."""
+    from colearn.cli.run import run_experiment  # noqa: PLC0415
+    from colearn.experiment import load_config  # noqa: PLC0415
+
+    overrides = [*(override or []), *([] if seed is None else [f"seed={seed}"])]
+    config = load_config(experiment, overrides)
+    run_experiment(config, directory, as_json=as_json, prefix=config.name)
+
+
+@app.command(epilog="Example: colearn plot runs/demo-1 --output picture.png")
+@_guarded
+def plot(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG; RUN/plot.png by default.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Draw scores, votes, and alone against together."""
+    from colearn.cli.run import draw  # noqa: PLC0415
+    from colearn.experiment import RunFolder  # noqa: PLC0415
+
+    path = draw(RunFolder.open(directory), output)
+    typer.echo(json.dumps({"plot": str(path)}) if as_json else f"picture  {path}")
+
+
+@app.callback()
+def _program() -> None:
+    """Keep the commands under one name."""

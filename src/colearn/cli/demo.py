@@ -1,0 +1,56 @@
+"""The demo's experiments: settings that a newcomer can run without choosing any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colearn.errors import ConfigError
+from colearn.experiment import ExperimentConfig, parse_config
+
+__all__ = ["DEMOS", "demo_config"]
+
+_SGD = {
+    "estimator": "sklearn.linear_model:SGDClassifier",
+    "loss": "log_loss",
+    "learning_rate": "constant",
+}
+_FOREST = {"use": "colearn.learners:RandomForestLearner", "with": {"trees_per_proposal": 5}}
+
+DEMOS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "task": {
+            "use": "colearn.tasks:digits",
+            "split": {"by": "dirichlet", "alpha": 0.5, "learners": 5},
+        },
+        "learner": {
+            "use": "colearn.learners:SklearnLearner",
+            "with": {**_SGD, "eta0": 0.3, "damping": 0.25},
+        },
+        "hostile": {"learners": 1, "damping": 1.0},
+    },
+    "iris": {
+        "task": {"use": "colearn.tasks:iris", "split": {"by": "iid", "learners": 5}},
+        "learner": _FOREST,
+    },
+    "breast_cancer": {
+        "task": {"use": "colearn.tasks:breast_cancer", "split": {"by": "iid", "learners": 5}},
+        "learner": {"use": "colearn.learners:SklearnLearner", "with": {**_SGD, "eta0": 0.1}},
+        "preprocess": {"use": "shared"},
+    },
+    "diabetes": {
+        "task": {"use": "colearn.tasks:diabetes", "split": {"by": "iid", "learners": 5}},
+        "learner": _FOREST,
+    },
+}
+
+
+def demo_config(task: str, seed: int | None) -> ExperimentConfig:
+    """Return the demo's experiment on a task.
+
+    Raises:
+        ConfigError: There is no demo on this task.
+    """
+    if task not in DEMOS:
+        raise ConfigError(f"There is no demo on {task!r}.", hint=f"Use one of {', '.join(DEMOS)}.")
+    document = {"name": f"demo-{task}", "rounds": 20, "seed": seed or 0, **DEMOS[task]}
+    return parse_config(document)

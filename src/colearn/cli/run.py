@@ -1,0 +1,125 @@
+"""Run an experiment and show it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import typer
+
+from colearn.cli.screen import Screen
+from colearn.errors import ColearnWarning, ConfigError, MissingExtraError
+from colearn.experiment import (
+    Collective,
+    Comparison,
+    ExperimentConfig,
+    Plan,
+    RunFolder,
+    compare,
+    plan,
+)
+
+__all__ = ["draw", "run_experiment"]
+
+_RUNS_MAX = 100_000
+
+
+def run_experiment(
+    config: ExperimentConfig, directory: Path | None, *, as_json: bool, prefix: str
+) -> None:
+    """Run, compare, write the folder, draw, and print.
+
+    Raises:
+        ColearnError: Anything that keeps the run from its end; what was written stays.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ColearnWarning)
+        prepared = plan(config)
+        path = directory or _fresh(prefix)
+        run = Collective(
+            prepared.group(),
+            threshold=config.vote.threshold,
+            directory=path,
+            patience=config.patience,
+            target=config.target,
+        )
+    notes = sorted(
+        {str(note.message) for note in caught if issubclass(note.category, ColearnWarning)}
+    )
+    assert run.folder is not None
+    run.folder.write_text("experiment.toml", config.to_toml())
+    screen = None if as_json else Screen(prepared, run, path)
+    _rounds(run, config.rounds, screen, notes)
+    comparison = compare(prepared, run)
+    run.folder.write_text("comparison.json", json.dumps(comparison.to_dict(), sort_keys=True))
+    picture = _picture(run.folder)
+    if screen is not None:
+        screen.end(comparison, picture)
+    else:
+        typer.echo(json.dumps(_summary(prepared, run, comparison, path, notes), sort_keys=True))
+
+
+def draw(folder: RunFolder, output: Path | None = None) -> Path:
+    """Draw a run as a PNG and return where it is.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ColearnError: The run has no rounds, or the file cannot be written.
+    """
+    try:
+        from colearn.plots import draw_run  # noqa: PLC0415  (needs its extra)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib", extra="plot") from error
+    document = folder.document("comparison.json")
+    comparison = None if document is None else Comparison.from_dict(document)
+    path = output or folder.path / "plot.png"
+    draw_run(folder.records(), comparison, folder.path.name, path)
+    return path
+
+
+def _rounds(run: Collective, count: int, screen: Screen | None, notes: list[str]) -> None:
+    if screen is None:
+        for _ in run.rounds(count):
+            pass
+        return
+    with screen.live(count, notes):
+        for record in run.rounds(count):
+            screen.show(record)
+
+
+def _picture(folder: RunFolder) -> Path | None:
+    try:
+        return draw(folder)
+    except MissingExtraError:
+        return None
+
+
+def _fresh(prefix: str) -> Path:
+    for number in range(1, _RUNS_MAX):
+        path = Path("runs") / f"{prefix}-{number}"
+        if not path.exists():
+            return path
+    raise ConfigError("There are too many runs in runs/.", hint="Name one with --directory.")
+
+
+def _summary(
+    prepared: Plan, run: Collective, comparison: Comparison, path: Path, notes: list[str]
+) -> dict[str, object]:
+    records = run.records_
+    return {
+        "run": str(path),
+        "name": prepared.config.name,
+        "seed": prepared.config.seed,
+        "rounds": len(records),
+        "accepted": sum(record.outcome == "accepted" for record in records),
+        "accepted_of_liars": sum(
+            record.outcome == "accepted" and record.proposer in prepared.liars for record in records
+        ),
+        "stopped": run.stopped_,
+        "comparison": comparison.to_dict(),
+        "best_alone": comparison.best_alone,
+        "mean_alone": comparison.mean_alone,
+        "model": run.weights_.cid,
+        "warnings": notes,
+    }
