@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from colearn.core import Ballot, Outcome
 from colearn.errors import ColearnError
@@ -90,6 +91,7 @@ def _draw_scores(
             )
     axes.set_title(f"{which} score of each proposal (triangle accepted, cross rejected)")
     axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, ncols=2, loc="lower right")
 
@@ -114,6 +116,7 @@ def _draw_votes(axes: Axes, records: Sequence[RoundRecord], names: Sequence[str]
         interpolation="nearest",
     )
     axes.set_yticks(range(len(names)), names)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
     axes.set_title("votes")
     handles = [Patch(color=colour, label=label) for _, label, colour in _CELLS.values()]

@@ -163,7 +163,7 @@ def test_the_smallest_and_largest_privacy():
 
 
 def test_the_pickle_format_is_refused_with_the_reason():
-    with pytest.raises(ConfigError, match=r"runs whatever code .* ModelFormat\.ONNX"):
+    with pytest.raises(ValueError, match=r"runs whatever code .* ModelFormat\.ONNX"):
         ColearnModel(model_format=ModelFormat.PICKLE_WEIGHTS_ONLY, model=object())
     with pytest.raises(ConfigError):
         ColearnModel(model_format=1)

@@ -116,7 +116,7 @@ class Collective:
         report = conduct_round(self._learners, proposer, self.rules, arrays_only=True)
         proposal = report.proposal.weights if report.proposal is not None else None
         accepted = report.outcome is Outcome.ACCEPTED
-        if accepted:
+        if accepted and proposal is not None:
             self._model = proposal
             self._score = _group_score(report)
         if report.outcome is not Outcome.NO_PROPOSAL:

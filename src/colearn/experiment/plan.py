@@ -92,7 +92,10 @@ class Plan:
             "z": config.vote.z,
             "balanced": config.vote.balanced,
         }
-        return _called(make, given, {**config.learner.settings, **settings}, "learner.with")
+        learner: MachineLearningInterface = _called(
+            make, given, {**config.learner.settings, **settings}, "learner.with"
+        )
+        return learner
 
 
 def plan(config: ExperimentConfig) -> Plan:

@@ -59,21 +59,21 @@ class Predictions:
 
     def _raw_losses(self, targets: Targets) -> Floats:
         if self.kind == "values":
-            return np.square(self.scores - targets)
+            return np.asarray(np.square(self.scores - targets))
         rows = np.arange(len(targets))
         own = self.scores[rows, targets]
         if self.kind == "probabilities":
-            return -np.log(np.clip(own, LOSS_FLOOR, 1.0))
+            return np.asarray(-np.log(np.clip(own, LOSS_FLOOR, 1.0)))
         others = self.scores.copy()
         others[rows, targets] = -np.inf
-        return np.maximum(0.0, 1.0 - (own - others.max(axis=1)))
+        return np.asarray(np.maximum(0.0, 1.0 - (own - others.max(axis=1))))
 
     @property
     def best(self) -> Targets:
         """The predicted class index, or the predicted value, of each row."""
         if self.kind == "values":
             return self.scores
-        return self.scores.argmax(axis=1)
+        return np.asarray(self.scores.argmax(axis=1))
 
 
 def class_balance(targets: Targets, classes_count: int) -> Floats:

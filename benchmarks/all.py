@@ -1,0 +1,15 @@
+"""Run every benchmark, one after the other."""
+
+from __future__ import annotations
+
+from benchmarks import driver, importing, results
+
+
+def main() -> None:
+    for benchmark in (driver, importing, results):
+        print(f"== {benchmark.__name__}")
+        benchmark.main()
+
+
+if __name__ == "__main__":
+    main()
