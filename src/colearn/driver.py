@@ -139,9 +139,14 @@ def conduct_round(
         return _without_proposal(report, learners, error)
     try:
         proposal = _checked(asked, learners, arrays_only=arrays_only, limits=limits)
-    except (WeightsError, MemoryError) as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # What a proposal made of foreign objects raises when it is looked at is its own fault.
+    except BaseException as error:  # noqa: BLE001
         report.outcome = Outcome.REJECTED
-        return _unvoted(report, learners, str(error))
+        if not isinstance(error, WeightsError):
+            _note_failure(report, proposer, "made a proposal that cannot be checked", error)
+        return _unvoted(report, learners, _said(error))
     report.proposal, report.checked = proposal
     _collect(learners, report, proposal.weights)
     votes = report.ballots
@@ -184,7 +189,7 @@ def _checked(
         return _Proposal(asked.proposed, checked=False)
     if not _are_arrays(model):
         raise WeightsError(f"The proposer's model is no named arrays: {type(model).__name__}.")
-    form = form_of(model)
+    form = form_of(model, limits)
     frozen = freeze(arrays, limits=limits, like=form)
     if frozen.layout is not form:
         grows = all(getattr(voter, "grows", False) is True for voter in learners)
@@ -212,6 +217,9 @@ def _collect(
         try:
             entry = learner.mli_test_weights(weights)
             ballot = _ballot(entry)
+            # Its proposal is the proposer's approval (P3.2): a vote of its own would count twice.
+            if place == report.proposer and ballot not in (None, Ballot.ABSTAIN):
+                entry = _without_vote(entry)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (as in conduct_round)
@@ -221,10 +229,6 @@ def _collect(
             entry, ballot = _silence(weights), Ballot.SILENT
         entries.append(entry)
         ballots.append(ballot)
-    # Its proposal is the proposer's approval (P3.2), so a vote of its own would count twice.
-    own = entries[report.proposer]
-    if own.vote is not None:
-        entries[report.proposer] = _without_vote(own)
     ballots[report.proposer] = None
     report.entries, report.ballots = entries, ballots
 
@@ -262,9 +266,9 @@ def _without_proposal(
     report: RoundReport, learners: Sequence[MachineLearningInterface], error: BaseException
 ) -> RoundReport:
     if isinstance(error, _NoProposalError):
-        return _unvoted(report, learners, str(error))
+        return _unvoted(report, learners, _said(error))
     _note_failure(report, report.proposer, "made no proposal", error)
-    return _unvoted(report, learners, f"{type(error).__name__}: {error}")
+    return _unvoted(report, learners, f"{type(error).__name__}: {_said(error)}")
 
 
 def _unvoted(
@@ -290,4 +294,12 @@ def _without_vote(entry: ProposedWeights) -> ProposedWeights:
 
 def _note_failure(report: RoundReport, place: int, what: str, error: BaseException) -> None:
     report.failures[place] = error
-    _log.warning("learner %d %s: %s: %s", place, what, type(error).__name__, error)
+    _log.warning("learner %d %s: %s: %s", place, what, type(error).__name__, _said(error))
+
+
+def _said(error: BaseException) -> str:
+    """Return the error's text; a foreign class may fail even at that."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001
+        return "an error without a text"

@@ -54,7 +54,9 @@ class Scaling:
         offset = _frozen_row(self.offset, "A scaling's offset")
         divisor = _frozen_row(self.divisor, "A scaling's divisor")
         if offset.shape != divisor.shape:
-            raise ConfigError(f"Expected {offset.size} divisors as offsets, got {divisor.size}.")
+            raise ConfigError(
+                f"Expected one divisor per offset, {offset.size}, got {divisor.size}."
+            )
         bad = ~np.isfinite(offset) | ~np.isfinite(divisor) | (divisor == 0)
         if bad.any():
             at = _first(bad)
@@ -221,12 +223,10 @@ def impute(X: npt.ArrayLike, values: Mapping[str, float], features: Sequence[str
     filled = _matrix(X, len(features)).copy()
     for name, value in values.items():
         if name not in features:
-            raise ConfigError(
-                f"An imputation is declared for {name!r}, and there is no such feature.",
-                hint=f"The first features are {list(features[:NAMED_COLUMNS_MAX])}.",
-            )
-        if not math.isfinite(value):
-            raise ConfigError(f"The imputation of {name!r} must be finite, got {value}.")
+            hint = f"The first features are {list(features[:NAMED_COLUMNS_MAX])}."
+            raise ConfigError(f"{name!r} has an imputation, and is not a feature.", hint=hint)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"The imputation of {name!r} must be a finite number, got {value!r}.")
         column = filled[:, list(features).index(name)]
         column[np.isnan(column)] = value
     return filled
@@ -242,8 +242,7 @@ def _check_moments(moments: Moments, position: int, width: int) -> None:
         raise hostile(f"expected a whole number of rows, got {type(count).__name__}")
     if not 1 <= count <= MOMENTS_COUNT_MAX:
         raise hostile(f"expected from 1 to 2**53 rows, got {'fewer' if count < 1 else 'more'}")
-    for name in ("mean", "mean_square"):
-        row: FloatArray = getattr(moments, name)
+    for name, row in (("mean", moments.mean), ("mean_square", moments.mean_square)):
         if row.size != width:
             raise hostile(f"expected {width} features, got {row.size} in {name}")
         if not np.isfinite(row).all():

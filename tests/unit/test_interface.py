@@ -8,7 +8,6 @@ from pydantic import BaseModel, ValidationError
 
 import colearn.interface as port
 from colearn.driver import run_one_round
-from colearn.errors import ConfigError
 from colearn.interface import (
     ColearnModel,
     DiffPrivBudget,
@@ -163,10 +162,10 @@ def test_the_smallest_and_largest_privacy():
 
 
 def test_the_pickle_format_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match=r"runs whatever code .* ModelFormat\.ONNX"):
-        ColearnModel(model_format=ModelFormat.PICKLE_WEIGHTS_ONLY, model=object())
-    with pytest.raises(ConfigError):
-        ColearnModel(model_format=1)
+    # pydantic wraps the ConfigError, which is a ValueError, in one of its own.
+    for written in (ModelFormat.PICKLE_WEIGHTS_ONLY, 1):
+        with pytest.raises(ValueError, match=r"runs whatever code .* ModelFormat\.ONNX"):
+            ColearnModel(model_format=written, model=object())
     assert ColearnModel(model_format=2).model_format is ModelFormat.ONNX
 
 

@@ -260,7 +260,7 @@ class TemplateLearner(MachineLearningInterface):
         unknown = np.setdiff1d(y, classes)
         if unknown.size:
             raise ConfigError(
-                f"The label {unknown[0]!r} is not among the classes {self.schema.classes}."
+                f"The label {unknown[0].item()!r} is not among the classes {self.schema.classes}."
             )
         return np.searchsorted(classes, y)
 

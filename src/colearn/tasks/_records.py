@@ -58,9 +58,9 @@ def _read_text(file: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # The error counts from behind the mark at the start; a line is the same either way.
+        # The error counts in its own bytes, which lack a mark at the start.
         raise ConfigError(
-            f"{file}, line {_line(data, error.start)}: not UTF-8.",
+            f"{file}, line {_line(error.object, error.start)}: not UTF-8.",
             hint="Save the table as UTF-8.",
         ) from error
 

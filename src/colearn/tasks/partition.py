@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,10 +12,13 @@ import numpy.typing as npt
 from colearn.errors import ConfigError
 from colearn.tasks.base import IndexArray
 
-__all__ = ["DRAWS_MAX", "Seed", "Split", "SplitKind", "partition"]
+__all__ = ["ALPHA_MAX", "DRAWS_MAX", "Seed", "Split", "SplitKind", "partition"]
 
 DRAWS_MAX = 100
 """How often a random split is drawn again until every learner has `min_rows` (section 4)."""
+
+ALPHA_MAX = 1e9
+"""The largest Dirichlet concentration: shares are equal long before, and numpy's draw overflows."""
 
 SplitKind = Literal["iid", "quantity", "dirichlet", "pathological", "group"]
 
@@ -34,7 +36,7 @@ class Split:
             ``"group"``: rows of one group stay with one learner.
         learners: How many learners, at least 1.
         alpha: The Dirichlet concentration of ``quantity`` and ``dirichlet``; smaller is more
-            skewed.
+            skewed; above 0, at most `ALPHA_MAX`.
         classes_per_learner: The most classes a learner has under ``pathological``.
         min_rows: The fewest rows a learner may have (section 4), at least 1.
 
@@ -60,10 +62,10 @@ class Split:
         alpha: object = self.alpha
         if isinstance(alpha, bool) or not isinstance(alpha, int | float):
             raise ConfigError(f"task.split.alpha must be a number, got {alpha!r}.")
-        if not (math.isfinite(alpha) and alpha > 0):
+        if not 0 < alpha <= ALPHA_MAX:
             raise ConfigError(
-                f"task.split.alpha must be finite and above 0, got {alpha!r}.",
-                hint="0.5 is a strong label skew, 100 is close to none.",
+                f"task.split.alpha must be above 0 and at most {ALPHA_MAX:g}, got {alpha!r}.",
+                hint='0.5 is a strong skew, 100 is close to none, "iid" is none.',
             )
 
 
@@ -189,9 +191,6 @@ def _deal(
 ) -> list[IndexArray]:
     """Cut `rows` into Dirichlet shares."""
     shares = rng.dirichlet(np.full(learners, alpha))
-    if not np.isfinite(shares).all():
-        # An extreme alpha underflows to 0 / 0; its limit is one learner with everything.
-        shares = np.eye(learners)[rng.integers(learners)]
     cuts = np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(np.int64)
     return np.split(rows, np.minimum(cuts, len(rows)))
 

@@ -134,4 +134,4 @@ def _form(name: str, entry: object, limits: WeightsLimits) -> ArrayForm:
 
 
 def _refuse_entry(name: str, expected: str, got: object) -> NoReturn:
-    raise WeightsError(f"Array {name[:80]!r}: expected {expected}, got {str(got)[:80]}.")
+    raise WeightsError(f"Array {name[:80]!r}: expected {expected}, got {str(got)[:80]!r}.")

@@ -42,6 +42,8 @@ DTYPE_CODES = {
 METADATA_KEY = "__metadata__"
 _ALIGNMENT_BYTES = 8
 _LENGTH_BYTES = 8
+_HEADERS_COUNT = 8
+"""Headers a layout remembers; senders choose their metadata, so there could be any number."""
 
 
 class _Run(NamedTuple):
@@ -87,6 +89,8 @@ class Layout:
         key = tuple(sorted(metadata.items()))
         header = self._headers.get(key)
         if header is None:
+            if len(self._headers) == _HEADERS_COUNT:
+                self._headers.clear()
             header = self._headers[key] = self._encoded_header(key)
         return header
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +17,7 @@ from colearn.weights.limits import DEFAULT_LIMITS, WeightsLimits
 
 __all__ = ["NamedArrays", "content_id", "form_of", "freeze"]
 
-_NO_METADATA: Mapping[str, str] = {}
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 _CID_PREFIX = bytes([0x01, 0x55, 0x12, 0x20])
 """CIDv1, codec raw, multihash sha2-256 of 32 bytes."""
 
@@ -28,7 +29,8 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
     """A dict of read-only arrays over one immutable bytes object (protocol 6.3, P3.7).
 
     It is made by `freeze` or `decode`. It reads like any dict of numpy arrays; writing to it or to
-    its arrays raises. `dict(weights)` is a dict that can be changed.
+    its arrays raises. Whoever reads an array gets a view of their own, since ``array.shape = ...``
+    needs no right to write. `dict(weights)` is a dict that can be changed.
 
     Attributes:
         data: The canonical safetensors bytes.
@@ -38,21 +40,29 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
 
     __slots__ = ("_digest", "data", "layout", "metadata")
 
+    data: bytes
+    layout: Layout
+    metadata: Mapping[str, str]
+    _digest: str
+
     def __init__(
         self, views: dict[str, npt.NDArray[Any]], data: bytes, layout: Layout, metadata: Any
     ) -> None:
         """Wrap `views` of `data`; use `freeze` or `decode` instead."""
+        if hasattr(self, "data"):
+            self._refuse()
         super().__init__(views)
-        self.data: bytes = data
-        self.layout: Layout = layout
-        self.metadata: Mapping[str, str] = metadata
-        self._digest: str = ""
+        fix = object.__setattr__
+        fix(self, "data", data)
+        fix(self, "layout", layout)
+        fix(self, "metadata", MappingProxyType(dict(metadata)) if metadata else _NO_METADATA)
+        fix(self, "_digest", "")
 
     @property
     def digest(self) -> str:
         """Sha256 of the canonical bytes, in hex: equal weights have equal digests (6.3)."""
         if not self._digest:
-            self._digest = hashlib.sha256(self.data).hexdigest()
+            object.__setattr__(self, "_digest", hashlib.sha256(self.data).hexdigest())
         return self._digest
 
     @property
@@ -64,10 +74,35 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
         """Return a dict of writable copies."""
         return {name: array.copy() for name, array in self.items()}
 
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return super().__getitem__(name).view()
+
+    # With an iterator of its own, dict(weights) and **weights go through __getitem__ as well.
+    def __iter__(self) -> Iterator[str]:
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the array called `name`, or `default`."""
+        return self[name] if name in self else default
+
+    def items(self) -> ItemsView[str, npt.NDArray[Any]]:  # type: ignore[override]
+        """Return the names with their arrays."""
+        return ItemsView(self)
+
+    def values(self) -> ValuesView[npt.NDArray[Any]]:  # type: ignore[override]
+        """Return the arrays."""
+        return ValuesView(self)
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("These weights are shared and cannot be changed: work on weights.copy().")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
+    __setitem__ = __delitem__ = __ior__ = __setattr__ = __delattr__ = _refuse
     update = pop = popitem = clear = setdefault = _refuse
 
     def __copy__(self) -> dict[str, npt.NDArray[Any]]:
