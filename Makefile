@@ -22,7 +22,7 @@ demo: $(VENV)/.demo
 	$(BIN)/colearn demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n 2
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -83,7 +83,8 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the array called `name`, or `default`."""
-        return self[name] if name in self else default
+        array = super().get(name)
+        return default if array is None else array.view()
 
     def items(self) -> ItemsView[str, npt.NDArray[Any]]:  # type: ignore[override]
         """Return the names with their arrays."""

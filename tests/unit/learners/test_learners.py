@@ -47,7 +47,10 @@ LEARNERS = {
         MLPClassifier((8,), learning_rate_init=0.01), **data(LABELS > 0, [0, 1]), epochs=3, **s
     ),
     "mlp regressor": lambda **s: SklearnLearner(
-        MLPRegressor(hidden_layer_sizes=(8,), learning_rate_init=0.01), **data(VALUES), epochs=3, **s
+        MLPRegressor(hidden_layer_sizes=(8,), learning_rate_init=0.01),
+        **data(VALUES),
+        epochs=3,
+        **s,
     ),
     "forest": lambda **s: RandomForestLearner(**data(LABELS, range(4)), **s),
     "forest regressor": lambda **s: RandomForestLearner(**data(VALUES), constant=0.0, **s),

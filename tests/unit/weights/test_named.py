@@ -308,7 +308,10 @@ def test_each_limit_lets_its_own_number_pass_and_no_more(limit, most, more, said
     limits = WeightsLimits(**limit)
     freeze(most, limits=limits)
     form_of(most, limits)
-    for refuse in (lambda: freeze(most | more, limits=limits), lambda: form_of(most | more, limits)):
+    for refuse in (
+        lambda: freeze(most | more, limits=limits),
+        lambda: form_of(most | more, limits),
+    ):
         with pytest.raises(WeightsError, match=said):
             refuse()
 

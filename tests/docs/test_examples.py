@@ -1,0 +1,76 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from colearn import errors
+from colearn.cli.exits import exit_code
+from colearn.experiment import ExperimentConfig, load_config, parse_config, plan
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language):
+    for page in PAGES:
+        found = re.findall(
+            rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+        )
+        for number, block in enumerate(found):
+            yield pytest.param(block, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_examples_run(block):
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_readme_example_learns():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout.splitlines()[-1].split()[-1]) > 0.85
+
+
+def test_the_guide_shows_every_key_with_its_default():
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)
+    document = tomllib.loads(block)
+    shown = parse_config(document)
+    expected = ExperimentConfig().model_dump(by_alias=True)
+    got = shown.model_dump(by_alias=True)
+    got["learner"]["with"] = {}
+    assert got == expected
+    assert set(document) | {"patience", "target"} == set(ExperimentConfig.model_fields)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_example_experiments_are_valid(path):
+    assert plan(load_config(path)).group()
+
+
+def test_every_error_and_its_exit_code_is_documented():
+    text = (ROOT / "docs" / "errors.md").read_text()
+    for name in errors.__all__:
+        assert name in text
+    for code in (0, 1, 2, 3, 4, 5, 6, 130):
+        assert re.search(rf"\|\s*`?{code}`?\s*\|", text), code
+    assert exit_code(errors.ConfigError("x")) == 2
+    assert exit_code(errors.MissingExtraError("x", extra="y")) == 3
+    assert exit_code(errors.LearnerError("x", learner="y")) == 4
+    assert exit_code(errors.WeightsError("x")) == 5
+    assert exit_code(errors.LocalProtocolError("x")) == 6
+    assert exit_code(errors.ColearnError("x")) == 1
+
+
+def test_public_names_are_documented():
+    text = (ROOT / "docs" / "reference.md").read_text()
+    for module in ("interface", "driver", "weights", "core", "learners", "tasks", "experiment"):
+        assert f"colearn.{module}" in text

@@ -1,0 +1,116 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from colearn.cli import main; main()"]
+ROOT = Path(__file__).parents[2]
+
+
+def colearn(*arguments, cwd, **environment):
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1", **environment},
+        check=False,
+    )
+
+
+def test_the_demo_tells_the_whole_story(tmp_path):
+    run = colearn("demo", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "mallory" in run.stdout
+    assert "REJECTED" in run.stdout
+    assert "poisoned" in run.stdout
+    folder = tmp_path / "runs" / "demo-1"
+    assert {path.name for path in folder.iterdir()} == {
+        "comparison.json", "experiment.toml", "model.safetensors", "plot.png", "rounds.jsonl",
+        "timings.jsonl",
+    }  # fmt: skip
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    again = colearn("run", str(folder / "experiment.toml"), "-d", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    for name in ("rounds.jsonl", "comparison.json", "model.safetensors", "experiment.toml"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_the_same_bytes_with_one_core_and_with_all(tmp_path):
+    def rounds(name, cores):
+        code = (
+            f"import os; os.sched_setaffinity(0, {cores!r}); from colearn.cli import main; main()"
+        )
+        subprocess.run(
+            [sys.executable, "-c", code, "demo", "--json", "-d", name],
+            cwd=tmp_path, check=True, capture_output=True, timeout=100,
+        )  # fmt: skip
+        return (tmp_path / name / "rounds.jsonl").read_bytes()
+
+    cores = os.sched_getaffinity(0)
+    assert rounds("one", {min(cores)}) == rounds("all", cores)
+
+
+@pytest.mark.parametrize("task", ["iris", "breast_cancer", "diabetes"])
+def test_json_is_one_document(task, tmp_path):
+    run = colearn("demo", "--task", task, "--json", "--seed", "1", cwd=tmp_path)
+    document = json.loads(run.stdout)
+    assert document["rounds"] == 20
+    assert document["seed"] == 1
+    assert len(document["comparison"]["learners"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "none.toml"], 2, "Cannot read none.toml"),
+        (["run", "bad.toml"], 2, "[vote.treshold] is not a known key. Did you mean 'threshold'?"),
+        (["demo", "--task", "moon"], 2, "Use one of digits"),
+        (["plot", "nowhere"], 2, "no run in nowhere"),
+        (["demo", "--directory", "bad.toml/x"], 1, "Cannot write"),
+        (["demo", "--seed", "-1"], 2, "seed"),
+        (["fly"], 2, "fly"),
+    ],
+)
+def test_errors_say_what_to_do_and_have_their_exit_code(arguments, code, message, tmp_path):
+    (tmp_path / "bad.toml").write_text("[vote]\ntreshold = 0.5\n")
+    run = colearn(*arguments, cwd=tmp_path)
+    assert run.returncode == code, run.stderr
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_errors_as_json(tmp_path):
+    run = colearn("run", "none.toml", "--json", cwd=tmp_path)
+    assert json.loads(run.stdout)["error"] == "ConfigError"
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    assert colearn("demo", "--json", "-d", "run", cwd=tmp_path).returncode == 0
+    second = colearn("demo", "--json", "-d", "run", cwd=tmp_path)
+    assert second.returncode == 2
+    assert "holds a run already" in second.stderr
+
+
+def test_a_killed_run_leaves_whole_records(tmp_path):
+    process = subprocess.Popen(
+        [*PROGRAM, "run", str(ROOT / "examples" / "digits.toml"), "-o", "rounds=100000", "-d", "r"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    records = tmp_path / "r" / "rounds.jsonl"
+    deadline = time.monotonic() + 60
+    while not (records.exists() and records.stat().st_size > 5000):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    lines = records.read_text().splitlines()
+    assert [json.loads(line)["round_number"] for line in lines[:-1]] == list(range(1, len(lines)))
+    assert colearn("plot", "r", cwd=tmp_path).returncode == 0
