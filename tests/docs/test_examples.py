@@ -23,7 +23,7 @@ def blocks(language):
             yield pytest.param(block, id=f"{page.name}-{number}")
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", [*blocks("python")])
 def test_python_examples_run(block):
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", block],
