@@ -6,7 +6,7 @@ member's moments. A learner that scales by its own data trains a model nobody el
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Scaling:
     @staticmethod
     def divide(by: float, feature_count: int) -> Scaling:
         """Return the scaling that divides every one of `feature_count` features by `by`."""
-        return Scaling(np.zeros(feature_count), np.full(feature_count, by, dtype=np.float64))
+        return Scaling(np.zeros(feature_count), np.full(feature_count, by))
 
     def apply(self, X: npt.ArrayLike) -> FloatArray:
         """Return ``(X - offset) / divisor`` as a new float64 array (rows, features).
@@ -218,14 +218,18 @@ def impute(X: npt.ArrayLike, values: Mapping[str, float], features: Sequence[str
         A float64 copy, (rows, features).
 
     Raises:
-        ConfigError: `values` names a column that does not exist, or a value is not finite.
+        ConfigError: X has an infinite value, `values` names a column that does not exist, or one
+            of its values is not finite.
     """
     filled = _matrix(X, len(features)).copy()
+    if (infinite := np.isinf(filled).any(axis=0)).any():
+        name = features[_first(infinite)]
+        raise ConfigError(f"Column {name!r} has infinite values.", hint="Correct or drop the rows.")
     for name, value in values.items():
         if name not in features:
             hint = f"The first features are {list(features[:NAMED_COLUMNS_MAX])}."
             raise ConfigError(f"{name!r} has an imputation, and is not a feature.", hint=hint)
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise ConfigError(f"The imputation of {name!r} must be a finite number, got {value!r}.")
         column = filled[:, list(features).index(name)]
         column[np.isnan(column)] = value
@@ -267,7 +271,7 @@ def _trimmed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
 
 
 def _matrix(X: npt.ArrayLike, width: int | None) -> FloatArray:
-    matrix = np.asarray(X, dtype=np.float64)
+    matrix = _floats(X, "X")
     if matrix.ndim != 2:
         raise ConfigError(f"X must be (rows, features), got shape {matrix.shape}.")
     if width is not None and matrix.shape[1] != width:
@@ -276,14 +280,18 @@ def _matrix(X: npt.ArrayLike, width: int | None) -> FloatArray:
 
 
 def _frozen_row(values: npt.ArrayLike, name: str) -> FloatArray:
-    try:
-        row = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{name} must be a row of numbers: {error}.") from error
+    row = _floats(values, name).copy()
     if row.ndim != 1:
         raise ConfigError(f"{name} must be (features,), got shape {row.shape}.")
     row.setflags(write=False)
     return row
+
+
+def _floats(values: npt.ArrayLike, name: str) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{name} must be numbers: {error}.") from error
 
 
 def _numbers(values: object, key: str) -> FloatArray:

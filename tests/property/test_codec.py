@@ -58,8 +58,7 @@ def test_no_order_of_dict_or_memory_shows_in_the_bytes(arrays, metadata, random)
     random.shuffle(names)
     random.shuffle(keys)
     other = {
-        name: arrays[name].astype(arrays[name].dtype.newbyteorder("S"), order="F")
-        for name in names
+        name: arrays[name].astype(arrays[name].dtype.newbyteorder("S"), order="F") for name in names
     }
     assert encode(other, {key: metadata[key] for key in keys}) == encode(arrays, metadata)
 

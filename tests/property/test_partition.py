@@ -80,3 +80,12 @@ def test_a_pathological_learner_never_has_more_classes_than_allowed(problem, see
     parts = parts_of((y, groups, split), seed)
     assume(parts is not None)
     assert all(len(np.unique(y[part])) <= split.classes_per_learner for part in parts)
+
+
+@given(st.sampled_from(["iid", "quantity", "dirichlet", "pathological", "group"]), SEEDS)
+def test_another_seed_gives_other_parts(by, seed):
+    # Rows enough that two draws agree by chance once in more than 10 ** 20 runs.
+    y, groups = np.arange(400) % 4, np.arange(400) // 4
+    split = Split(by, learners=4, alpha=10.0, min_rows=1)
+    first, other = (partition(y, groups, split, number) for number in (seed, seed + 1))
+    assert any(not np.array_equal(one, two) for one, two in zip(first, other, strict=True))

@@ -52,7 +52,7 @@ def test_a_scaling_cannot_be_changed_through_its_arrays():
         ([np.inf], [1.0], "offset inf"),
         ([0.0, 0.0], [1.0], "one divisor per offset, 2, got 1"),
         ([[0.0]], [[1.0]], r"must be \(features,\)"),
-        (["a"], [1.0], "row of numbers"),
+        (["a"], [1.0], "offset must be numbers"),
     ],
 )
 def test_a_scaling_that_cannot_work_is_refused(offset, divisor, message):
@@ -60,9 +60,24 @@ def test_a_scaling_that_cannot_work_is_refused(offset, divisor, message):
         Scaling(offset, divisor)
 
 
-def test_dividing_by_zero_is_refused():
-    with pytest.raises(ConfigError, match="divisor 0"):
-        Scaling.divide(0, 3)
+@pytest.mark.parametrize(
+    ("by", "message"), [(0, "divisor 0"), (10**400, "must be numbers"), ("a", "must be numbers")]
+)
+def test_dividing_by_no_number_is_refused(by, message):
+    with pytest.raises(ConfigError, match=message):
+        Scaling.divide(by, 3)
+
+
+@pytest.mark.parametrize("X", [[["a"]], [[1], [1, 2]], [[10**400]], [[None, {}]]])
+def test_data_that_is_no_numbers_is_refused(X):
+    for read in (
+        Scaling.identity(1).apply,
+        local_moments,
+        lambda X: refuse_missing(X, ["a"]),
+        lambda X: impute(X, {}, ["a"]),
+    ):
+        with pytest.raises(ConfigError, match="X must be numbers"):
+            read(X)
 
 
 @pytest.mark.parametrize("X", [np.zeros((2, 3)), np.zeros(2)])
@@ -224,9 +239,11 @@ def test_only_declared_columns_are_imputed_and_the_data_is_left_alone():
     assert np.isnan(X[0, 0])
 
 
-def test_infinite_values_are_never_imputed():
-    filled = impute([[np.inf, -np.inf, 0]], {"age": 1.0, "dose": 1.0}, FEATURES)
-    np.testing.assert_array_equal(filled, [[np.inf, -np.inf, 0]])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("declared", [{}, {"age": 1.0}, {"dose": 1.0}])
+def test_infinite_values_are_never_imputed(value, declared):
+    with pytest.raises(ConfigError, match="'dose' has infinite values"):
+        impute([[np.nan, value, 0]], declared, FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +252,7 @@ def test_infinite_values_are_never_imputed():
         ({"height": 1.0}, "'height' has an imputation, and is not a feature"),
         ({"age": np.nan}, "'age' must be a finite number, got nan"),
         ({"age": np.inf}, "finite number, got inf"),
+        ({"age": 10**400}, "must be a finite number"),
         ({"age": "mean"}, "finite number, got 'mean'"),
     ],
 )

@@ -31,8 +31,8 @@ class Task:
         scaling: The scaling every learner applies to X (6.2); the identity by default.
 
     Raises:
-        ConfigError: Lengths or widths disagree, there are no rows, values are missing or infinite,
-            or a label is not in ``schema.classes``.
+        ConfigError: Lengths or widths disagree, there are no rows or no features, values are
+            missing or infinite, or a label is not in ``schema.classes``.
     """
 
     name: str
@@ -69,7 +69,10 @@ class Task:
         return "regression" if self.schema.classes is None else "classification"
 
     def _one_per_row(self, values: npt.ArrayLike, what: str, rows: int) -> npt.NDArray[Any]:
-        array = np.array(values)
+        try:
+            array = np.array(values)
+        except ValueError as error:
+            raise ConfigError(f"{what} of task {self.name!r} is no array: {error}.") from error
         if array.shape != (rows,):
             raise ConfigError(
                 f"Task {self.name!r} has {rows} rows in X, and {what} has shape {array.shape}.",
@@ -79,9 +82,14 @@ class Task:
 
 
 def _frozen_features(values: npt.ArrayLike, schema: Schema) -> FloatArray:
-    X = np.asarray(values, dtype=np.float64)
-    if X.ndim != 2 or len(X) == 0:
-        raise ConfigError(f"X must be (rows, features) with at least one row, got {X.shape}.")
+    try:
+        X = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"X must be numbers: {error}.") from error
+    if X.ndim != 2 or 0 in X.shape:
+        raise ConfigError(
+            f"X must be (rows, features) with at least one row and one feature, got {X.shape}."
+        )
     refuse_missing(X, schema.features)
     # An array that owns its data and cannot be written is kept: a large task is not stored twice.
     if X.flags.writeable or X.base is not None:
@@ -115,7 +123,10 @@ def _labels(y: npt.NDArray[Any], classes: tuple[int | str, ...], name: str) -> n
                 f"schema's classes {list(classes[:10])}.",
                 hint="List every class of the experiment in the schema.",
             )
-    return y.astype(np.str_ if isinstance(classes[0], str) else np.int64)
+    try:
+        return y.astype(np.str_ if isinstance(classes[0], str) else np.int64)
+    except OverflowError as error:
+        raise ConfigError(f"A label of task {name!r} does not fit into int64.") from error
 
 
 def _group_values(groups: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -65,14 +65,17 @@ def divide(
     Raises:
         ConfigError: A share is out of range, or the rows cannot be dealt; see `partition`.
     """
-    if not 0 <= test_share < 1:
+    if not _is_number(test_share) or not 0 <= test_share < 1:
         raise ConfigError(f"task.test_share must be from 0 to below 1, got {test_share!r}.")
-    if not 0 < vote_share < 1:
+    if not _is_number(vote_share) or not 0 < vote_share < 1:
         raise ConfigError(f"task.vote_share must be above 0 and below 1, got {vote_share!r}.")
     # Built anew, because spawn() counts: a caller's sequence must give the same children twice.
     root = seed_sequence(seed)
     root = np.random.SeedSequence(root.entropy, spawn_key=root.spawn_key, pool_size=root.pool_size)
     test_seed, split_seed, cut_seed = root.spawn(3)
+    # Drawn from all rows, by group too: the common test measures the model for the sites that
+    # learn it. Whole groups held out would measure a site that is in nobody's training set, make
+    # the test depend on the split, and leave fewer groups to deal.
     rows = generator(test_seed).permutation(len(task.y)).astype(np.int64)
     test, rest = np.split(rows, [round(test_share * len(rows))])
     rest = np.sort(rest)
@@ -84,6 +87,10 @@ def divide(
         for part, child in zip(parts, cuts, strict=True)
     ]
     return Division(np.sort(test), tuple(sites))
+
+
+def _is_number(share: object) -> bool:
+    return isinstance(share, int | float)
 
 
 def _cut(rows: IndexArray, vote_share: float, rng: np.random.Generator) -> Site:

@@ -174,8 +174,9 @@ def _parse_idx(stream: BinaryIO | gzip.GzipFile, path: Path, rank: int) -> npt.N
     shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(0, 4 * rank, 4))
     # Python's integers, because a product in int64 can wrap around to something small.
     size = math.prod(shape)
-    if size > IDX_BYTES_MAX:
-        raise ConfigError(f"{path} declares {size} bytes; the limit is {IDX_BYTES_MAX}.")
+    # A dimension of 0 must not hide others that numpy cannot shape.
+    if math.prod(max(side, 1) for side in shape) > IDX_BYTES_MAX:
+        raise ConfigError(f"{path} declares the shape {shape}; the limit is {IDX_BYTES_MAX} bytes.")
     body = stream.read(size + 1)
     if len(body) != size:
         got = f"more than {size}" if len(body) > size else str(len(body))

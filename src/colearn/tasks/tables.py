@@ -20,6 +20,9 @@ from colearn.tasks.base import FloatArray, Task
 
 __all__ = ["CSV_BYTES_MAX", "csv"]
 
+WHOLE_LABEL_MAX = 2**53
+"""Whole labels stay below this: from here on float64 makes one number of two labels."""
+
 Kind = Literal["classification", "regression"]
 
 
@@ -179,10 +182,12 @@ class _Table:
 
 
 def _layout(file: Path, line: int, header: list[str], roles: _Roles) -> _Layout:
+    seen: set[str] = set()
     for position, name in enumerate(header):
-        if not name or name in header[:position]:
+        if not name or name in seen:
             what = f"{name!r} twice" if name else f"no name for column {position + 1}"
             raise ConfigError(f"{file}, line {line}: the header has {what}.")
+        seen.add(name)
     no_features = roles.no_features()
     named = [*no_features, *roles.categories]
     for name in named:
@@ -259,6 +264,8 @@ def _labels(
     else:
         labels = table.targets
     for label, line in zip(labels, table.lines, strict=True):
+        if isinstance(label, int) and abs(label) >= WHOLE_LABEL_MAX:
+            raise _bad_target(table, target, line, f"must be below 2**53, got {label:.3g}")
         if classes is not None and label not in classes:
             raise _bad_target(table, target, line, f"has {label!r}, not among {list(classes[:10])}")
     return labels

@@ -59,6 +59,11 @@ def test_without_a_scaling_nothing_is_scaled():
     [
         ({"X": X[:0]}, "at least one row"),
         ({"X": X[0]}, "rows, features"),
+        ({"X": X[:, :0], "schema": Schema.of(0, [0, 1])}, "at least one row and one feature"),
+        ({"X": [["a", "b"]] * 3}, "X must be numbers"),
+        ({"X": [[1], [1, 2], [1]]}, "X must be numbers"),
+        ({"y": [[0], [0, 1], [1]]}, "y of task 't' is no array"),
+        ({"y": [1, 2**70, 1], "schema": Schema.of(2, [1, 2**70])}, "does not fit into int64"),
         ({"X": np.zeros((3, 4))}, "Expected 2 features, got 4"),
         ({"X": np.where(X == 3, np.nan, X)}, r"'x1' \(1\)"),
         ({"y": np.array([0, 1])}, r"3 rows in X, and y has shape \(2,\)"),

@@ -90,13 +90,13 @@ def test_groups_stay_together_outside_the_test_set():
             assert owners.setdefault(group, number) == number
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0, 2, float("nan")])
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2, float("nan"), "0.3", None])
 def test_a_test_share_out_of_range_is_refused(share):
     with pytest.raises(ConfigError, match=r"task\.test_share"):
         divide(make_task(), Split(), 0, test_share=share)
 
 
-@pytest.mark.parametrize("share", [0, 1.0, -1, float("nan")])
+@pytest.mark.parametrize("share", [0, 1.0, -1, float("nan"), "0.3", None])
 def test_a_vote_share_out_of_range_is_refused(share):
     with pytest.raises(ConfigError, match=r"task\.vote_share"):
         divide(make_task(), Split(), 0, vote_share=share)

@@ -122,6 +122,9 @@ def header(rank, *dimensions):
         (header(3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "the limit is"),
         # In 64 bits this product wraps around to 0.
         (header(3, 2**31, 2**31, 4), "the limit is"),
+        # Empty, but of a shape that numpy cannot make.
+        (header(3, 0, 2**32 - 1, 2**32 - 1), "the limit is"),
+        (header(3, 2**32 - 1, 2**32 - 1, 0), "the limit is"),
         (header(3, 2**26, 1, 1) + b"x", "declares 67108864 bytes and has 1"),
         (idx(IMAGES)[:-1], "declares 2352 bytes and has 2351"),
         (idx(IMAGES) + b"\x00", "has more than 2352"),
@@ -182,13 +185,23 @@ def test_an_archive_unpacks_no_more_than_its_header_declares(tmp_path):
         fashion_mnist(tmp_path)
 
 
-def test_the_real_files_are_read():
+def real(**options):
     try:
-        task = fashion_mnist(part="test", side=14)
+        return fashion_mnist(**options)
     except ConfigError as error:
         if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
             raise
         pytest.skip(f"{error} (apt-get install -y dataset-fashion-mnist)")
+
+
+def test_the_real_training_files_are_read():
+    task = real()
+    assert task.X.shape == (60_000, 784)
+    assert np.bincount(task.y).tolist() == [6000] * 10
+
+
+def test_the_real_test_files_are_read():
+    task = real(part="test", side=14)
     assert task.X.shape == (10_000, 196)
     assert np.bincount(task.y).tolist() == [1000] * 10
     assert 70 < task.X.mean() < 76

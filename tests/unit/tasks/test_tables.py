@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,21 @@ def test_a_broken_table_is_refused_with_its_line(table, content, message):
 def test_arguments_that_do_not_fit_the_table_are_refused(table, options, message):
     with pytest.raises(ConfigError, match=message):
         csv(table("x,z,y\n1,2,0\n2,3,1\n"), "y", **options)
+
+
+@pytest.mark.parametrize("label", ["9007199254740993", "-9007199254740992", "1e300"])
+def test_whole_labels_that_float64_cannot_tell_apart_are_refused(table, label):
+    with pytest.raises(ConfigError, match=r"line 3: the target 'y' must be below 2\*\*53"):
+        csv(table(f"x,y\n1,0\n2,{label}\n"), "y")
+
+
+def test_many_columns_are_read_in_little_time(table):
+    names = [f"c{i}" for i in range(100_000)]
+    path = table(",".join([*names, names[-1]]) + ",y\n")
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="the header has 'c99999' twice"):
+        csv(path, "y")
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("text", ["high", "", "nan"])
