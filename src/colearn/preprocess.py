@@ -54,9 +54,7 @@ class Scaling:
         offset = _frozen_row(self.offset, "A scaling's offset")
         divisor = _frozen_row(self.divisor, "A scaling's divisor")
         if offset.shape != divisor.shape:
-            raise ConfigError(
-                f"Expected one divisor per offset, {offset.size}, got {divisor.size}."
-            )
+            raise ConfigError(f"Expected a divisor per offset, {offset.size}, got {divisor.size}.")
         bad = ~np.isfinite(offset) | ~np.isfinite(divisor) | (divisor == 0)
         if bad.any():
             at = _first(bad)
@@ -84,9 +82,7 @@ class Scaling:
         Raises:
             ConfigError: X has not two dimensions, or another number of columns.
         """
-        matrix = _matrix(X, self.offset.size)
-        scaled: FloatArray = (matrix - self.offset) / self.divisor
-        return scaled
+        return (_matrix(X, self.offset.size) - self.offset) / self.divisor
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return plain lists for the specification: ``{"offset": [...], "divisor": [...]}``."""
@@ -124,8 +120,7 @@ class Moments:
 
     def __post_init__(self) -> None:
         for name in ("mean", "mean_square"):
-            row = _frozen_row(getattr(self, name), f"The moments' {name}")
-            object.__setattr__(self, name, row)
+            object.__setattr__(self, name, _frozen_row(getattr(self, name), f"The moments' {name}"))
 
 
 def local_moments(X: npt.ArrayLike) -> Moments:
@@ -135,19 +130,18 @@ def local_moments(X: npt.ArrayLike) -> Moments:
         X: Features of the site, (rows, features), without missing values.
 
     Raises:
-        ConfigError: X has not two dimensions, no rows, or values that are missing, infinite or so
-            large that their squares are.
+        ConfigError: X has not two dimensions, no rows, or values whose squares are not finite.
     """
-    matrix = _matrix(X, None)
+    matrix = _floats(X, "X", 2)
     if not len(matrix):
         raise ConfigError("Moments need at least one row, got none.")
     with np.errstate(over="ignore", invalid="ignore"):
         mean = matrix.mean(axis=0)
         mean_square = np.square(matrix).mean(axis=0)
-    finite = np.isfinite(mean) & np.isfinite(mean_square)
-    if not finite.all():
+    bad = ~(np.isfinite(mean) & np.isfinite(mean_square))
+    if bad.any():
         raise ConfigError(
-            f"Moments must be finite, and those of feature {_first(~finite)} are not.",
+            f"Moments must be finite, and those of feature {_first(bad)} are not.",
             hint="Impute missing values first, and look for values beyond 1e150.",
         )
     return Moments(len(matrix), mean, mean_square)
@@ -207,8 +201,6 @@ def refuse_missing(X: npt.ArrayLike, features: Sequence[str]) -> None:
 def impute(X: npt.ArrayLike, values: Mapping[str, float], features: Sequence[str]) -> FloatArray:
     """Fill the missing values of the columns that declare an imputation (6.2).
 
-    Infinite values are never filled: they are faults, not gaps.
-
     Args:
         X: Features, (rows, features); not changed.
         values: Column name to the finite value that stands in for NaN.
@@ -218,13 +210,13 @@ def impute(X: npt.ArrayLike, values: Mapping[str, float], features: Sequence[str
         A float64 copy, (rows, features).
 
     Raises:
-        ConfigError: X has an infinite value, `values` names a column that does not exist, or one
-            of its values is not finite.
+        ConfigError: X has an infinite value (a fault, no gap), or `values` an unknown column or a
+            value that is not finite.
     """
     filled = _matrix(X, len(features)).copy()
-    if (infinite := np.isinf(filled).any(axis=0)).any():
-        name = features[_first(infinite)]
-        raise ConfigError(f"Column {name!r} has infinite values.", hint="Correct or drop the rows.")
+    infinite = np.flatnonzero(np.isinf(filled).any(axis=0))
+    if infinite.size:
+        raise ConfigError(f"{features[infinite[0]]!r} has infinite values.", hint="Correct them.")
     for name, value in values.items():
         if name not in features:
             hint = f"The first features are {list(features[:NAMED_COLUMNS_MAX])}."
@@ -264,34 +256,34 @@ def _trimmed_mean(values: FloatArray, counts: FloatArray) -> FloatArray:
         order = order[1:-1]
     kept = np.take_along_axis(values, order, axis=0)
     weights = counts[order]
-    # Python's sum, row by row: every member must get the same bits, whatever order its numpy adds
-    # in. The weights are divided first, so that no hostile count can overflow the sum.
+    # Python's sum, row by row: every member must get the same bits, however its numpy adds. The
+    # weights are divided first, so that no hostile count can overflow the sum.
     total = sum(weights, np.zeros(values.shape[1]))
     return sum(kept * (weights / total), np.zeros(values.shape[1]))
 
 
-def _matrix(X: npt.ArrayLike, width: int | None) -> FloatArray:
-    matrix = _floats(X, "X")
-    if matrix.ndim != 2:
-        raise ConfigError(f"X must be (rows, features), got shape {matrix.shape}.")
-    if width is not None and matrix.shape[1] != width:
+def _matrix(X: npt.ArrayLike, width: int) -> FloatArray:
+    matrix = _floats(X, "X", 2)
+    if matrix.shape[1] != width:
         raise ConfigError(f"Expected {width} features, got {matrix.shape[1]}.")
     return matrix
 
 
 def _frozen_row(values: npt.ArrayLike, name: str) -> FloatArray:
-    row = _floats(values, name).copy()
-    if row.ndim != 1:
-        raise ConfigError(f"{name} must be (features,), got shape {row.shape}.")
+    row = _floats(values, name, 1).copy()
     row.setflags(write=False)
     return row
 
 
-def _floats(values: npt.ArrayLike, name: str) -> FloatArray:
+def _floats(values: npt.ArrayLike, name: str, rank: int) -> FloatArray:
     try:
-        return np.asarray(values, dtype=np.float64)
+        array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{name} must be numbers: {error}.") from error
+    if array.ndim != rank:
+        form = "(features,)" if rank == 1 else "(rows, features)"
+        raise ConfigError(f"{name} must be {form}, got shape {array.shape}.")
+    return array
 
 
 def _numbers(values: object, key: str) -> FloatArray:

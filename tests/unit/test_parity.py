@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from colearn.core import Rules, Tally
 from colearn.driver import run_one_round
 from colearn.interface import ProposedWeights, Weights
 
@@ -64,3 +65,24 @@ def test_a_tie_is_a_rejection():
     tastes = [1.0, 1.0, 0.0, 0.0]
     assert original_decision(tastes, 0, Fraction(1, 2)) == (2, True)
     assert not run_one_round(0, [Classic(taste) for taste in tastes], Fraction(1, 2))[1]
+
+
+def test_every_count_of_every_small_group_against_the_original_rule():
+    differing = 0
+    thresholds = {Fraction(part, whole) for whole in range(1, 13) for part in range(whole + 1)}
+    for members in range(1, 13):
+        for threshold in sorted(thresholds):
+            for others in range(members):
+                behind = others + 1
+                original = behind >= threshold * members
+                ours = Tally(Rules(threshold), members, approvals=others).accepted
+                if others == 0:
+                    assert not ours  # nobody decides alone
+                elif threshold == 1:
+                    assert ours == original == (behind == members)
+                elif behind == threshold * members:
+                    assert (original, ours) == (True, False)  # a tie
+                    differing += 1
+                else:
+                    assert ours == original
+    assert differing > 50

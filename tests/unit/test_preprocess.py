@@ -50,7 +50,7 @@ def test_a_scaling_cannot_be_changed_through_its_arrays():
         ([0.0, 0.0], [1.0, np.nan], "divisor nan at feature 1"),
         ([0.0, 0.0], [1.0, np.inf], "divisor inf at feature 1"),
         ([np.inf], [1.0], "offset inf"),
-        ([0.0, 0.0], [1.0], "one divisor per offset, 2, got 1"),
+        ([0.0, 0.0], [1.0], "a divisor per offset, 2, got 1"),
         ([[0.0]], [[1.0]], r"must be \(features,\)"),
         (["a"], [1.0], "offset must be numbers"),
     ],

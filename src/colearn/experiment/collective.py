@@ -13,6 +13,7 @@ from colearn.core import Ballot, Outcome, Rules, Threshold, Tolerance, TurnQueue
 from colearn.driver import RoundReport, conduct_round
 from colearn.errors import ConfigError, WeightsError
 from colearn.experiment.folder import RunFolder
+from colearn.experiment.html import run_as_html
 from colearn.experiment.records import RoundRecord, Sink, finite_or_none
 from colearn.interface import MachineLearningInterface
 from colearn.weights import NamedArrays, freeze, require_like
@@ -110,6 +111,9 @@ class Collective:
             if self.stopped_:
                 return
         self.stopped_ = "rounds"
+
+    def _repr_html_(self) -> str:
+        return run_as_html(self.names, self.records_)
 
     def _one_round(self) -> RoundRecord:
         proposer = self.names.index(self._queue.proposer)

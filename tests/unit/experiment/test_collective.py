@@ -188,3 +188,12 @@ def test_a_full_disk_is_an_error_that_says_so_and_keeps_what_was_written(tmp_pat
 def test_lines_that_are_no_records(line):
     with pytest.raises(ConfigError, match="round record"):
         RoundRecord.from_json(line)
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_runs():
+    run = Collective([Counter("<script>alert(1)</script>"), Counter("b")])
+    list(run.rounds(3))
+    html = run._repr_html_()
+    assert "3 rounds" in html
+    assert "<script>" not in html
+    assert html.count("<tr>") == 4

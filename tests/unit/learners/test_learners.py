@@ -103,8 +103,12 @@ def test_the_cached_judgement_is_the_computed_one(make):
     cached, plain = make(), make()
     proposal = cached.mli_propose_weights()
     cached.mli_test_weights(proposal)
+    # Another proposal was judged last; its losses must not pass for those of the first.
+    cached.mli_test_weights(cached.mli_propose_weights())
     cached.mli_accept_weights(proposal)
     plain.mli_accept_weights(proposal)
+    fresh = cached.mli_test_weights(proposal)
+    assert fresh.vote_score == plain.judge_current().vote_score
     assert np.array_equal(cached.judge_current().losses, plain.judge_current().losses)
 
 

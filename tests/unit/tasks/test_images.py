@@ -156,7 +156,7 @@ def test_files_without_images_are_refused(tmp_path):
         fashion_mnist(write(tmp_path, idx(IMAGES[:0]), idx(LABELS[:0])))
 
 
-PACKED = gzip.compress(idx(IMAGES))
+PACKED = gzip.compress(idx(IMAGES), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,7 @@ PACKED = gzip.compress(idx(IMAGES))
         PACKED + b"garbage",
         PACKED[:-8] + bytes(8),
     ],
+    ids=["cut short", "only a header", "zeros inside", "garbage behind", "wrong checksum"],
 )
 def test_damaged_archives_are_refused(tmp_path, packed):
     good(tmp_path)
