@@ -259,6 +259,15 @@ def test_an_interrupt_passes_through_every_call(method, stop):
         round_with(attacker(**{method: raising(stop())}))
 
 
+def test_an_interrupt_while_a_proposal_is_looked_at_passes_through():
+    class Stops:
+        __class__ = property(raising(KeyboardInterrupt()))
+
+    proposed = Weights.model_construct(weights=Stops(), training_summary=None)
+    with pytest.raises(KeyboardInterrupt):
+        round_with(attacker(mli_propose_weights=lambda _: proposed))
+
+
 class VoteThatChanges(ProposedWeights):
     def __getattribute__(self, name):
         if name != "vote":

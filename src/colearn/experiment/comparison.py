@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from colearn.errors import ColearnWarning, ConfigError
+from colearn.errors import ColearnWarning, ConfigError, LearnerError
 from colearn.experiment.collective import Collective
 from colearn.experiment.plan import Plan
 from colearn.interface import MachineLearningInterface, Weights
@@ -126,8 +126,7 @@ def _alone(plan: Plan, place: int, turns: int, together: float) -> Alone:
     site, name = plan.division.sites[place], plan.names[place]
     everything = np.concatenate([site.train, site.vote])
     learner = plan.honest(everything, site.vote, name, **_undamped(plan))
-    for _ in range(turns):
-        learner.mli_accept_weights(learner.mli_propose_weights())
+    _train(learner, turns)
     alone = _test_score(learner)
     early = _early_stopped(plan.honest(site.train, site.vote, name, **_undamped(plan)))
     return Alone(name, len(everything), name in plan.liars, alone, early, together - alone)
@@ -136,7 +135,8 @@ def _alone(plan: Plan, place: int, turns: int, together: float) -> Alone:
 def _early_stopped(learner: MachineLearningInterface) -> float:
     loss, score, waited = _vote_loss(learner), _test_score(learner), 0
     for _ in range(EARLY_PROPOSALS_MAX):
-        learner.mli_accept_weights(learner.mli_propose_weights())
+        if not _train(learner, 1):
+            break
         new_loss = _vote_loss(learner)
         if new_loss < loss:
             loss, score, waited = new_loss, _test_score(learner), 0
@@ -150,9 +150,19 @@ def _early_stopped(learner: MachineLearningInterface) -> float:
 def _pooled(plan: Plan, proposals: int) -> float:
     rows = plan.division.pooled
     learner = plan.honest(rows, plan.division.sites[0].vote, "pooled", **_undamped(plan))
-    for _ in range(proposals):
-        learner.mli_accept_weights(learner.mli_propose_weights())
+    _train(learner, proposals)
     return _test_score(learner)
+
+
+def _train(learner: MachineLearningInterface, proposals: int) -> int:
+    """Propose and accept in turn; return how often, since a learner may run out of rows."""
+    for done in range(proposals):
+        try:
+            proposal = learner.mli_propose_weights()
+        except LearnerError:
+            return done
+        learner.mli_accept_weights(proposal)
+    return proposals
 
 
 def _undamped(plan: Plan) -> dict[str, float]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from colearn.errors import ConfigError
 from colearn.learners._family import ModelFamily
 from colearn.learners._linear import LinearFamily
 from colearn.learners._mlp import MLPFamily
+from colearn.learners._naive_bayes import NaiveBayesFamily
 from colearn.learners._template import Rows, TemplateLearner
 from colearn.schema import Schema
 
@@ -21,10 +23,11 @@ __all__ = ["SklearnLearner"]
 
 
 class SklearnLearner(TemplateLearner):
-    """A learner on SGDClassifier, SGDRegressor, MLPClassifier or MLPRegressor.
+    """A learner on SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor or GaussianNB.
 
     A proposal is `epochs` passes of ``partial_fit`` over the training rows, starting from the
-    global model. The same seed, data and model give the same proposal.
+    global model; that of GaussianNB adds `rows_per_proposal` rows not used before. The same seed,
+    data and model give the same proposal.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class SklearnLearner(TemplateLearner):
         classes: Iterable[object] | None = None,
         features: Sequence[str] | None = None,
         epochs: int = 1,
+        rows_per_proposal: int = 20,
         model_seed: int = 0,
         **settings: Any,
     ) -> None:
@@ -49,6 +53,7 @@ class SklearnLearner(TemplateLearner):
                 needed for a classifier, None for a regressor.
             features: Column names; None calls them x0, x1, ...
             epochs: Passes over the training rows in one proposal.
+            rows_per_proposal: Rows a proposal of GaussianNB adds.
             model_seed: The experiment's seed of model 0, the same on every learner (6.1).
             **settings: Those of `TemplateLearner`: test, name, seed, mode, z, balanced, damping,
                 metric.
@@ -56,7 +61,7 @@ class SklearnLearner(TemplateLearner):
         Raises:
             ConfigError: An estimator or a setting that cannot be used; rows that do not fit.
         """
-        is_classifier = isinstance(estimator, SGDClassifier | MLPClassifier)
+        is_classifier = isinstance(estimator, SGDClassifier | MLPClassifier | GaussianNB)
         if is_classifier and classes is None:
             raise ConfigError(
                 "A classifier must be told every class of the experiment.",
@@ -64,9 +69,13 @@ class SklearnLearner(TemplateLearner):
             )
         if epochs < 1:
             raise ConfigError(f"epochs must be at least 1, got {epochs!r}.")
+        if rows_per_proposal < 1:
+            raise ConfigError(f"rows_per_proposal must be at least 1, got {rows_per_proposal!r}.")
+        if isinstance(estimator, GaussianNB) and settings.get("damping") not in (None, 1.0):
+            raise ConfigError("GaussianNB adds whole rows, so damping must be 1.")
         width = np.shape(train[0])[-1] if features is None else features
         schema = Schema.of(width, classes if is_classifier else None)
-        family = _family(estimator, schema, epochs, model_seed)
+        family = _family(estimator, schema, epochs, rows_per_proposal, model_seed)
         super().__init__(family, schema, train=train, vote=vote, **settings)
 
     @classmethod
@@ -96,16 +105,20 @@ class SklearnLearner(TemplateLearner):
         return cls(estimator, classes=schema.classes, features=schema.features, **mine)
 
 
-_ESTIMATORS = (SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor)
+_ESTIMATORS = (SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor, GaussianNB)
 
 
-def _family(estimator: Any, schema: Schema, epochs: int, model_seed: int) -> ModelFamily:
+def _family(
+    estimator: Any, schema: Schema, epochs: int, rows_per_proposal: int, model_seed: int
+) -> ModelFamily:
     if isinstance(estimator, SGDClassifier | SGDRegressor):
         return LinearFamily(estimator, schema, epochs)
     if isinstance(estimator, MLPClassifier | MLPRegressor):
         return MLPFamily(estimator, schema, epochs, model_seed)
+    if isinstance(estimator, GaussianNB):
+        return NaiveBayesFamily(estimator, schema, rows_per_proposal)
     raise ConfigError(
         f"SklearnLearner does not know how to share a {type(estimator).__name__}.",
-        hint="Use SGDClassifier, SGDRegressor, MLPClassifier or MLPRegressor, or write a learner "
-        "against MachineLearningInterface.",
+        hint="Use SGDClassifier, SGDRegressor, MLPClassifier, MLPRegressor or GaussianNB, or a "
+        "learner of your own against MachineLearningInterface.",
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from colearn.errors import WeightsError
 from colearn.weights.layout import Layout, check_text, layout_of
 from colearn.weights.limits import DEFAULT_LIMITS, WeightsLimits
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_values
 
 __all__ = ["NamedArrays", "content_id", "form_of", "freeze"]
 
@@ -75,7 +78,7 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
         return {name: array.copy() for name, array in self.items()}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return super().__getitem__(name).view()
+        return dict.__getitem__(self, name).view()
 
     # With an iterator of its own, dict(weights) and **weights go through __getitem__ as well.
     def __iter__(self) -> Iterator[str]:
@@ -86,19 +89,22 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
         array = super().get(name)
         return default if array is None else array.view()
 
-    def items(self) -> ItemsView[str, npt.NDArray[Any]]:  # type: ignore[override]
-        """Return the names with their arrays."""
-        return ItemsView(self)
+    def _own_views(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: array.view() for name, array in super().items()}
 
-    def values(self) -> ValuesView[npt.NDArray[Any]]:  # type: ignore[override]
+    def items(self) -> dict_items[str, npt.NDArray[Any]]:
+        """Return the names with their arrays."""
+        return self._own_views().items()
+
+    def values(self) -> dict_values[str, npt.NDArray[Any]]:
         """Return the arrays."""
-        return ValuesView(self)
+        return self._own_views().values()
 
     def __or__(self, other: Any) -> Any:
-        return dict(self) | other
+        return self._own_views() | other
 
     def __ror__(self, other: Any) -> Any:
-        return other | dict(self)
+        return other | self._own_views()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("These weights are shared and cannot be changed: work on weights.copy().")
@@ -107,7 +113,7 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
     update = pop = popitem = clear = setdefault = _refuse
 
     def __copy__(self) -> dict[str, npt.NDArray[Any]]:
-        return dict(self)
+        return self._own_views()
 
     def __deepcopy__(self, _: object) -> dict[str, npt.NDArray[Any]]:
         return self.copy()

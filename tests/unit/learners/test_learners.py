@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from colearn import RandomForestLearner, SklearnLearner, Weights
@@ -51,6 +52,9 @@ LEARNERS = {
         **data(VALUES),
         epochs=3,
         **s,
+    ),
+    "naive bayes": lambda **s: SklearnLearner(
+        GaussianNB(), **data(LABELS, range(4)), rows_per_proposal=6, **s
     ),
     "forest": lambda **s: RandomForestLearner(**data(LABELS, range(4)), **s),
     "forest regressor": lambda **s: RandomForestLearner(**data(VALUES), constant=0.0, **s),
@@ -243,6 +247,8 @@ def test_few_vote_rows_warn_and_one_is_an_error():
         ({"damping": 2.0}, "damping"),
         ({"metric": "r2"}, "metric"),
         ({"epochs": 0}, "epochs"),
+        ({"rows_per_proposal": 0}, "rows_per_proposal"),
+        ({"estimator": GaussianNB(), "damping": 0.5}, "damping"),
         ({"estimator": LogisticRegression()}, "LogisticRegression"),
         ({"estimator": SGDClassifier(average=True)}, "average"),
         ({"estimator": MLPClassifier(solver="lbfgs")}, "lbfgs"),
@@ -303,3 +309,26 @@ def test_read_only_weights_are_respected():
     with pytest.raises(ValueError, match="read-only"):
         weights["coef"][0, 0] = 1
     assert freeze(weights).data == weights.data
+
+
+def test_naive_bayes_uses_every_row_once_and_learns_what_one_fit_would():
+    learner = SklearnLearner(GaussianNB(), **data(LABELS, range(4)), rows_per_proposal=30)
+    for _ in range(3):
+        learner.mli_accept_weights(learner.mli_propose_weights())
+    weights = learner.mli_get_current_weights().weights
+    whole = GaussianNB().fit(X[:80], LABELS[:80])
+    assert weights["count"].sum() == 80
+    assert weights["mean"][whole.classes_] == pytest.approx(whole.theta_)
+    assert weights["variance"][whole.classes_] == pytest.approx(whole.var_, rel=1e-6)
+    assert (learner.model_.predict(X) == whole.predict(X)).all()
+    with pytest.raises(LearnerError, match="has been used"):
+        learner.mli_propose_weights()
+
+
+def test_naive_bayes_refuses_rows_taken_away_and_negative_variances():
+    learner = LEARNERS["naive bayes"]()
+    learner.mli_accept_weights(learner.mli_propose_weights())
+    grown = learner.mli_propose_weights().weights.copy()
+    for name in ("count", "variance"):
+        with pytest.raises(WeightsError, match=name):
+            learner.mli_test_weights(Weights(weights={**grown, name: grown[name] * 0 - 1}))
