@@ -14,6 +14,9 @@ __all__ = ["FRACTION_PART_MAX", "Rules", "Threshold", "exact_threshold"]
 Threshold = Fraction | float | int | str | Decimal
 """What may be written for a threshold; a float means its shortest decimal (P3.3)."""
 
+_TEXT_MAX = 64
+"""Characters a threshold may be written in."""
+
 FRACTION_PART_MAX = 2**16 - 1
 """The ledger keeps numerator and denominator in 16 bits each (P3.3)."""
 
@@ -64,7 +67,12 @@ def _fraction(value: Threshold) -> Fraction:
         raise _no_number(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise _no_number(value)
-    if isinstance(value, Decimal) and not value.is_finite():
+    if isinstance(value, Decimal) and not (value.is_finite() and -64 < value.adjusted() < 64):
+        raise _no_number(value)
+    if isinstance(value, int) and value not in (0, 1):
+        raise _no_number(value)
+    # A text such as 1e-3000000 is a small number that takes seconds and megabytes to write out.
+    if isinstance(value, str) and (len(value) > _TEXT_MAX or "e" in value.lower()):
         raise _no_number(value)
     try:
         # float.__repr__, because a subclass (numpy.float64) prints more than the digits.
@@ -74,7 +82,11 @@ def _fraction(value: Threshold) -> Fraction:
 
 
 def _no_number(value: object) -> ConfigError:
+    try:
+        shown = repr(value)[:_TEXT_MAX]
+    except ValueError:
+        shown = "a number too long to print"
     return ConfigError(
-        f"The vote threshold must be a number from 0 to 1, got {value!r}.",
+        f"The vote threshold must be a number from 0 to 1, got {shown}.",
         hint='Write for example "1/2", 0.6 or Fraction(2, 3).',
     )

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,13 +131,14 @@ class Layout:
 
 def _runs_of(forms: Sequence[ArrayForm], offsets: Sequence[int]) -> tuple[_Run, ...]:
     """Group neighbouring arrays of one dtype: one look at a run is cheaper than one at each."""
-    runs: list[_Run] = []
-    for (name, dtype, shape), offset in zip(forms, offsets, strict=True):
-        if not runs or runs[-1].dtype != dtype:
-            runs.append(_Run(dtype, offset, 0, ()))
-        _, begin, count, names = runs[-1]
-        end = count + math.prod(shape)
-        runs[-1] = _Run(dtype, begin, end, (*names, (name, count, end, shape)))
+    runs = []
+    for dtype, members in groupby(zip(forms, offsets, strict=True), lambda pair: pair[0][1]):
+        names, first, end = [], None, 0
+        for (name, _, shape), offset in members:
+            first = offset if first is None else first
+            begin, end = end, end + math.prod(shape)
+            names.append((name, begin, end, shape))
+        runs.append(_Run(dtype, first or 0, end, tuple(names)))
     return tuple(runs)
 
 

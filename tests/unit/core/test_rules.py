@@ -97,3 +97,12 @@ def test_rules_make_their_threshold_exact_and_keep_it():
         rules.threshold = Fraction(1)
     with pytest.raises(ConfigError):
         Rules(math.nan)
+
+
+HUGE = [10**5000, -(10**5000), "1e-3000000", Decimal("1e-3000000"), "0." + "1" * 5000]
+
+
+@pytest.mark.parametrize("huge", HUGE, ids=["int", "negative", "text", "decimal", "digits"])
+def test_numbers_too_long_to_write_out_are_refused_at_once(huge):
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        exact_threshold(huge)
