@@ -17,6 +17,12 @@ Threshold = Fraction | float | int | str | Decimal
 _TEXT_MAX = 64
 """Characters a threshold may be written in."""
 
+_EXPONENT_MAX = 2
+"""Digits of the exponent of a threshold that is text."""
+
+_INT_MAX = 2**64
+"""The largest int that is written out in an error; a threshold is 0 or 1."""
+
 FRACTION_PART_MAX = 2**16 - 1
 """The ledger keeps numerator and denominator in 16 bits each (P3.3)."""
 
@@ -69,16 +75,20 @@ def _fraction(value: Threshold) -> Fraction:
         raise _no_number(value)
     if isinstance(value, Decimal) and not (value.is_finite() and -64 < value.adjusted() < 64):
         raise _no_number(value)
-    if isinstance(value, int) and value not in (0, 1):
+    if isinstance(value, int) and not -_INT_MAX <= value <= _INT_MAX:
         raise _no_number(value)
     # A text such as 1e-3000000 is a small number that takes seconds and megabytes to write out.
-    if isinstance(value, str) and (len(value) > _TEXT_MAX or "e" in value.lower()):
+    if isinstance(value, str) and (len(value) > _TEXT_MAX or len(_exponent(value)) > _EXPONENT_MAX):
         raise _no_number(value)
     try:
         # float.__repr__, because a subclass (numpy.float64) prints more than the digits.
         return Fraction(float.__repr__(value) if isinstance(value, float) else value)
     except (ValueError, ZeroDivisionError, InvalidOperation) as error:
         raise _no_number(value) from error
+
+
+def _exponent(text: str) -> str:
+    return text.lower().partition("e")[2].strip().lstrip("+-")
 
 
 def _no_number(value: object) -> ConfigError:
