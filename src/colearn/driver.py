@@ -29,8 +29,8 @@ from colearn.weights import (
 
 __all__ = ["RoundReport", "conduct_round", "run_one_round"]
 
-# An enum's member is looked up by name each time; these two are needed for every voter.
-_APPROVE, _SILENT = Ballot.APPROVE, Ballot.SILENT
+# An enum's member is looked up by name each time, and this one is needed for most voters.
+_APPROVE = Ballot.APPROVE
 
 _log = logging.getLogger("colearn.driver")
 _log.addHandler(logging.NullHandler())
@@ -236,18 +236,22 @@ def _collect(
 def _ballot(answer: object) -> Ballot | None:
     """Return what an answer counts as; whatever is not clear is no approval (P3.4, P3.7).
 
-    None stands for an answer that is no ProposedWeights, and so no entry either.
+    None stands for an answer that says nothing that counts, so that it is no entry either: no
+    ProposedWeights, scores that are no numbers, a vote that is none, an approval without a score.
     """
     if not isinstance(answer, ProposedWeights):
         return None
     vote: object = answer.vote
+    score: object = answer.vote_score
+    test_score: object = answer.test_score
+    if not isinstance(score, float) or not (test_score is None or isinstance(test_score, float)):
+        return None
     if vote is True:
-        score: object = answer.vote_score
         # NaN is the one float that differs from itself.
-        return _APPROVE if isinstance(score, float) and score == score else _SILENT  # noqa: PLR0124
+        return _APPROVE if score == score else None  # noqa: PLR0124
     if vote is False:
         return Ballot.REJECT
-    return Ballot.ABSTAIN if vote is None else _SILENT
+    return Ballot.ABSTAIN if vote is None else None
 
 
 def _accept(

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from colearn.core import Ballot, Outcome, Rules, Threshold, Tolerance, TurnQueue, tolerance
+from colearn.core import (
+    Ballot,
+    Outcome,
+    Rules,
+    Threshold,
+    Tolerance,
+    TurnQueue,
+    exact_threshold,
+    tolerance,
+)
 from colearn.driver import RoundReport, conduct_round
 from colearn.errors import ConfigError, WeightsError
 from colearn.experiment.folder import RunFolder
@@ -57,7 +66,7 @@ class Collective:
                 that holds a run already.
         """
         self._learners = list(learners)
-        self.rules = Rules(threshold)  # type: ignore[arg-type]
+        self.rules = Rules(exact_threshold(threshold))
         self.names = _names(self._learners)
         if patience is not None and patience < 1:
             raise ConfigError(f"patience must be at least 1, got {patience!r}.")

@@ -197,3 +197,19 @@ def test_a_notebook_shows_a_table_in_which_nothing_runs():
     assert "3 rounds" in html
     assert "<script>" not in html
     assert html.count("<tr>") == 4
+
+
+@pytest.mark.parametrize(
+    "fields", [{"vote_score": "best"}, {"test_score": []}, {"vote": "no"}, {"vote_score": 10**400}]
+)
+def test_a_forged_entry_is_silence_and_takes_no_round_down(fields):
+    class Forger(Counter):
+        def mli_test_weights(self, weights):
+            fair = {"weights": weights, "vote_score": 1.0, "test_score": None, "vote": False}
+            return ProposedWeights.model_construct(**{**fair, **fields})
+
+    run = Collective([*group(1.0, 1.0), Forger("forger")])
+    for record in run.rounds(3):
+        assert record.outcome is Outcome.ACCEPTED
+        assert record.votes.get("forger", "silent") == "silent"
+        assert RoundRecord.from_json(record.to_json()) == record

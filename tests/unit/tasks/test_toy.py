@@ -18,7 +18,6 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_task_has_its_rows_features_and_classes(name):
-    pytest.importorskip("sklearn")
     rows, width, classes = SHAPES[name]
     task = getattr(tasks, name)()
     assert task.name == name
@@ -30,7 +29,6 @@ def test_each_task_has_its_rows_features_and_classes(name):
 
 
 def test_digits_are_scaled_from_zero_to_one():
-    pytest.importorskip("sklearn")
     task = tasks.digits()
     assert task.schema.features[:2] == ("pixel_0_0", "pixel_0_1")
     scaled = task.scaling.apply(task.X)
@@ -38,7 +36,6 @@ def test_digits_are_scaled_from_zero_to_one():
 
 
 def test_diabetes_starts_from_a_public_constant():
-    pytest.importorskip("sklearn")
     task = tasks.diabetes()
     assert task.schema.constant == 150.0
     assert task.y.dtype == np.float64
