@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from colearn.asking import NoProposalError, all_grow, are_arrays, ballot_of, proposal_of, said
 from colearn.core import Ballot, Outcome, Rules, Tally, Threshold, exact_threshold
 from colearn.errors import ConfigError, WeightsError
 from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.weights import (
     DEFAULT_LIMITS,
-    NamedArrays,
     WeightsLimits,
     form_of,
     freeze,
@@ -28,9 +26,6 @@ from colearn.weights import (
 )
 
 __all__ = ["RoundReport", "conduct_round", "run_one_round"]
-
-# An enum's member is looked up by name each time, and this one is needed for most voters.
-_APPROVE = Ballot.APPROVE
 
 _log = logging.getLogger("colearn.driver")
 _log.addHandler(logging.NullHandler())
@@ -64,18 +59,9 @@ class RoundReport:
     failures: dict[int, BaseException] = field(default_factory=dict)
 
 
-class _Asked(NamedTuple):
-    proposed: Weights
-    model: Any
-
-
 class _Proposal(NamedTuple):
     weights: Weights
     checked: bool
-
-
-class _NoProposalError(Exception):
-    """The proposer's turn is over without a proposal (P3.6)."""
 
 
 def run_one_round(
@@ -131,14 +117,15 @@ def conduct_round(
         raise ConfigError("The same learner object is in the group twice.")
     report = RoundReport(proposer, Outcome.NO_PROPOSAL)
     try:
-        asked = _ask(learners[proposer])
+        proposed = proposal_of(learners[proposer])
+        model = learners[proposer].mli_get_current_weights().weights
     except (KeyboardInterrupt, SystemExit):
         raise
     # Panics of native extensions derive from BaseException, and must not end the round either.
     except BaseException as error:  # noqa: BLE001
         return _without_proposal(report, learners, error)
     try:
-        proposal = _checked(asked, learners, arrays_only=arrays_only, limits=limits)
+        proposal = _checked(proposed, model, learners, arrays_only=arrays_only, limits=limits)
     except (KeyboardInterrupt, SystemExit):
         raise
     # What a proposal made of foreign objects raises when it is looked at is its own fault.
@@ -146,7 +133,7 @@ def conduct_round(
         report.outcome = Outcome.REJECTED
         if not isinstance(error, WeightsError):
             _note_failure(report, proposer, "made a proposal that cannot be checked", error)
-        return _unvoted(report, learners, _said(error))
+        return _unvoted(report, learners, said(error))
     report.proposal, report.checked = proposal
     _collect(learners, report, proposal.weights)
     votes = report.ballots
@@ -163,48 +150,28 @@ def conduct_round(
     return report
 
 
-def _ask(learner: MachineLearningInterface) -> _Asked:
-    """Let the proposer train; whatever it raises is "no proposal" (P3.6)."""
-    proposed = learner.mli_propose_weights()
-    if not isinstance(proposed, Weights):
-        raise _NoProposalError(f"expected Weights, got {type(proposed).__name__}")
-    summary = proposed.training_summary
-    if summary is not None and summary.error_code is not None:
-        raise _NoProposalError(summary.error_code.name)
-    return _Asked(proposed, learner.mli_get_current_weights().weights)
-
-
 def _checked(
-    asked: _Asked,
+    proposed: Weights,
+    asked_model: Any,
     learners: Sequence[MachineLearningInterface],
     *,
     arrays_only: bool,
     limits: WeightsLimits,
 ) -> _Proposal:
     """Copy named arrays once into immutable memory and check them against the model (P3.5)."""
-    arrays, model = asked.proposed.weights, asked.model
-    if not _are_arrays(arrays):
-        if arrays_only or _are_arrays(model):
+    arrays, model = proposed.weights, asked_model
+    if not are_arrays(arrays):
+        if arrays_only or are_arrays(model):
             raise WeightsError(f"Expected a dict of numpy arrays, got {type(arrays).__name__}.")
-        return _Proposal(asked.proposed, checked=False)
-    if not _are_arrays(model):
+        return _Proposal(proposed, checked=False)
+    if not are_arrays(model):
         raise WeightsError(f"The proposer's model is no named arrays: {type(model).__name__}.")
     form = form_of(model, limits)
     frozen = freeze(arrays, limits=limits, like=form)
     if frozen.layout is not form:
-        grows = all(getattr(voter, "grows", False) is True for voter in learners)
-        require_like(frozen.layout, form, grows=grows)
-    summary = asked.proposed.training_summary
+        require_like(frozen.layout, form, grows=all_grow(learners))
+    summary = proposed.training_summary
     return _Proposal(Weights(weights=frozen, training_summary=summary), checked=True)
-
-
-def _are_arrays(weights: Any) -> bool:
-    if type(weights) is NamedArrays:
-        return True
-    # The method of dict itself: a subclass may answer what it likes.
-    return isinstance(weights, dict) and all(
-        isinstance(array, np.ndarray) for array in dict.values(weights)
-    )
 
 
 def _collect(
@@ -216,7 +183,7 @@ def _collect(
     for place, learner in enumerate(learners):
         try:
             entry = learner.mli_test_weights(weights)
-            ballot = _ballot(entry)
+            ballot = ballot_of(entry)
             # Its proposal is the proposer's approval (P3.2): a vote of its own would count twice.
             if place == report.proposer and ballot not in (None, Ballot.ABSTAIN):
                 entry = _without_vote(entry)
@@ -231,27 +198,6 @@ def _collect(
         ballots.append(ballot)
     ballots[report.proposer] = None
     report.entries, report.ballots = entries, ballots
-
-
-def _ballot(answer: object) -> Ballot | None:
-    """Return what an answer counts as; whatever is not clear is no approval (P3.4, P3.7).
-
-    None stands for an answer that says nothing that counts, so that it is no entry either: no
-    ProposedWeights, scores that are no numbers, a vote that is none, an approval without a score.
-    """
-    if not isinstance(answer, ProposedWeights):
-        return None
-    vote: object = answer.vote
-    score: object = answer.vote_score
-    test_score: object = answer.test_score
-    if not isinstance(score, float) or not (test_score is None or isinstance(test_score, float)):
-        return None
-    if vote is True:
-        # NaN is the one float that differs from itself.
-        return _APPROVE if score == score else None  # noqa: PLR0124
-    if vote is False:
-        return Ballot.REJECT
-    return Ballot.ABSTAIN if vote is None else None
 
 
 def _accept(
@@ -269,10 +215,10 @@ def _accept(
 def _without_proposal(
     report: RoundReport, learners: Sequence[MachineLearningInterface], error: BaseException
 ) -> RoundReport:
-    if isinstance(error, _NoProposalError):
-        return _unvoted(report, learners, _said(error))
+    if isinstance(error, NoProposalError):
+        return _unvoted(report, learners, said(error))
     _note_failure(report, report.proposer, "made no proposal", error)
-    return _unvoted(report, learners, f"{type(error).__name__}: {_said(error)}")
+    return _unvoted(report, learners, f"{type(error).__name__}: {said(error)}")
 
 
 def _unvoted(
@@ -298,12 +244,4 @@ def _without_vote(entry: ProposedWeights) -> ProposedWeights:
 
 def _note_failure(report: RoundReport, place: int, what: str, error: BaseException) -> None:
     report.failures[place] = error
-    _log.warning("learner %d %s: %s: %s", place, what, type(error).__name__, _said(error))
-
-
-def _said(error: BaseException) -> str:
-    """Return the error's text; a foreign class may fail even at that."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001
-        return "an error without a text"
+    _log.warning("learner %d %s: %s: %s", place, what, type(error).__name__, said(error))

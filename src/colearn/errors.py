@@ -7,9 +7,19 @@ The tree; a name in brackets is a builtin the class also derives from::
     ├── MissingExtraError         a package of an optional extra is not installed
     ├── WeightsError              names, shapes, dtypes, not finite, codec, trees, too large
     ├── LearnerError              an adapter or a user's learner failed; .learner names it
-    └── ProtocolError             a rule of the protocol was broken
-        ├── LocalProtocolError    by this program: a bug, or a call out of turn
-        └── RemoteProtocolError   by somebody else's message
+    ├── SignatureError            bytes that are no signature of anybody
+    ├── ProtocolError             a rule of the protocol was broken
+    │   ├── LocalProtocolError    by this program: a bug, or a call out of turn
+    │   └── RemoteProtocolError   by somebody else's message
+    ├── LedgerError               the ledger did not do what it was asked
+    │   ├── LedgerConflictError   somebody else's entry came first; read on and try again
+    │   ├── LedgerUnavailableError  it cannot be reached, or does not answer in time
+    │   ├── LedgerRejectedError   the rules refuse the call; .reason says why
+    │   └── LedgerTamperedError   its rows are not what was signed; .entry .rule
+    └── StoreError                a store of blobs failed, or was asked for nonsense
+        ├── BlobNotFoundError     it has no blob of this digest
+        ├── DigestMismatchError   it gave other bytes than those of the digest
+        └── BlobTooLargeError     the blob is larger than the caller allows
 
     ColearnWarning [UserWarning]  something works, but not as well as the user is likely to think
 
@@ -19,14 +29,24 @@ The tree; a name in brackets is a builtin the class also derives from::
 from __future__ import annotations
 
 __all__ = [
+    "BlobNotFoundError",
+    "BlobTooLargeError",
     "ColearnError",
     "ColearnWarning",
     "ConfigError",
+    "DigestMismatchError",
     "LearnerError",
+    "LedgerConflictError",
+    "LedgerError",
+    "LedgerRejectedError",
+    "LedgerTamperedError",
+    "LedgerUnavailableError",
     "LocalProtocolError",
     "MissingExtraError",
     "ProtocolError",
     "RemoteProtocolError",
+    "SignatureError",
+    "StoreError",
     "WeightsError",
 ]
 
@@ -85,6 +105,10 @@ class LearnerError(ColearnError):
         self.learner = learner
 
 
+class SignatureError(ColearnError):
+    """Bytes that are no signature of anybody, or a digest that cannot be signed (7.6)."""
+
+
 class ProtocolError(ColearnError):
     """A rule of the protocol was broken."""
 
@@ -110,6 +134,63 @@ class RemoteProtocolError(ProtocolError):
         self.peer = peer
         self.rule = rule
         self.round_number = round_number
+
+
+class LedgerError(ColearnError):
+    """The ledger did not do what it was asked."""
+
+
+class LedgerConflictError(LedgerError):
+    """Somebody else's entry came first; read on and try again."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be reached, or does not answer in time."""
+
+
+class LedgerRejectedError(LedgerError):
+    """The rules refuse the call, so it is no row of the ledger (7.9).
+
+    Attributes:
+        reason: Why, in the words of the rules.
+    """
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        """Say which call was refused, and the `reason` the rules gave."""
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class LedgerTamperedError(LedgerError):
+    """The ledger's rows are not what their signers signed, or not what was read before.
+
+    Attributes:
+        entry: The place of the first wrong row, counted as the ledger counts; None when it is
+            no single row, as with a log that became shorter.
+        rule: The number of the broken rule, such as ``"7.9"``.
+    """
+
+    def __init__(self, message: str, *, entry: int | None, rule: str, hint: str = "") -> None:
+        """Say which `rule` the row at place `entry` breaks."""
+        super().__init__(message, hint=hint)
+        self.entry = entry
+        self.rule = rule
+
+
+class StoreError(ColearnError):
+    """A store of blobs failed, or was asked for something that is no digest."""
+
+
+class BlobNotFoundError(StoreError):
+    """The store has no blob of this digest."""
+
+
+class DigestMismatchError(StoreError):
+    """The store gave other bytes than those of the digest; they were thrown away."""
+
+
+class BlobTooLargeError(StoreError):
+    """The blob is larger than the caller allows; it was not read."""
 
 
 class ColearnWarning(UserWarning):

@@ -4,15 +4,21 @@ import re
 import pytest
 
 from colearn import errors
+from colearn.cli.exits import AUDIT_FINDINGS, exit_code
 from colearn.errors import (
     ColearnError,
     ColearnWarning,
     ConfigError,
     LearnerError,
+    LedgerError,
+    LedgerRejectedError,
+    LedgerTamperedError,
     LocalProtocolError,
     MissingExtraError,
     ProtocolError,
     RemoteProtocolError,
+    SignatureError,
+    StoreError,
     WeightsError,
 )
 
@@ -76,3 +82,25 @@ def test_a_remote_protocol_error_says_who_when_and_which_rule():
     assert isinstance(error, ProtocolError)
     assert issubclass(LocalProtocolError, ProtocolError)
     assert not issubclass(WeightsError, ValueError)
+
+
+def test_a_refused_call_says_why():
+    error = LedgerRejectedError("vote was refused.", reason="not your turn", hint="Wait.")
+    assert error.reason == "not your turn"
+    assert str(error) == "vote was refused. Wait."
+    assert isinstance(error, LedgerError)
+
+
+def test_a_tampered_ledger_names_the_row_and_the_rule():
+    error = LedgerTamperedError("Row 7 is not signed.", entry=7, rule="7.9")
+    assert (error.entry, error.rule) == (7, "7.9")
+    assert LedgerTamperedError("Rows are missing.", entry=None, rule="7.9").entry is None
+
+
+def test_every_branch_has_its_own_exit_code():
+    assert exit_code(LedgerTamperedError("x", entry=1, rule="7.9")) == 7
+    for name in ("BlobNotFoundError", "BlobTooLargeError", "DigestMismatchError", "StoreError"):
+        assert issubclass(getattr(errors, name), StoreError)
+        assert exit_code(getattr(errors, name)("x")) == 8
+    assert exit_code(SignatureError("x")) == 1
+    assert AUDIT_FINDINGS not in {exit_code(cls("x")) for cls in (LedgerError, StoreError)}

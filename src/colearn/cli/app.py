@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from colearn.cli.exits import INTERRUPTED, exit_code
-from colearn.errors import ColearnError
+from colearn.cli.guard import guarded
+from colearn.errors import ConfigError
+from colearn.cli.key import app as key_app
 
 __all__ = ["app", "run_app"]
 
@@ -23,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(key_app, name="key")
 
 _Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything random.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -36,29 +35,8 @@ def run_app() -> None:
     app()
 
 
-def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def guarded(*args: Any, **settings: Any) -> None:
-        try:
-            command(*args, **settings)
-        except ColearnError as error:
-            if settings.get("as_json"):
-                typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-            typer.echo(f"colearn: {error}", err=True)
-            raise typer.Exit(exit_code(error)) from error
-        except KeyboardInterrupt as error:
-            typer.echo("colearn: stopped; what was written stays.", err=True)
-            raise typer.Exit(INTERRUPTED) from error
-        except BrokenPipeError as error:
-            # The reader of a pipe left, as `head` does: nobody is there to be told.
-            sys.stderr.close()
-            raise typer.Exit(1) from error
-
-    return guarded
-
-
 @app.command(epilog="Example: colearn demo --task iris --seed 3")
-@_guarded
+@guarded
 def demo(
     task: Annotated[
         str, typer.Option("--task", "-t", help="digits, iris, breast_cancer or diabetes.")
@@ -75,8 +53,8 @@ def demo(
 
 
 @app.command(epilog="Example: colearn run experiment.toml -o vote.threshold=0.6")
-@_guarded
-def run(
+@guarded
+def run(  # noqa: PLR0917  (a command's options)
     experiment: Annotated[Path, typer.Argument(help="The experiment file.")] = Path(
         "experiment.toml"
     ),
@@ -85,19 +63,30 @@ def run(
     ] = None,
     seed: _Seed = None,
     directory: _Directory = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Run the experiment that a TOML file describes."""
-    from colearn.cli.run import run_experiment  # noqa: PLC0415
+    """Run the experiment that a TOML file describes, or go on with one."""
+    from colearn.cli.run import resume_experiment, run_experiment  # noqa: PLC0415
     from colearn.experiment import load_config  # noqa: PLC0415
 
+    if resume is not None:
+        if override or seed is not None or directory is not None:
+            raise ConfigError(
+                "--resume goes on with the run's own settings.", hint="Leave out -o, --seed and -d."
+            )
+        resume_experiment(resume, as_json=as_json)
+        return
     overrides = [*(override or []), *([] if seed is None else [f"seed={seed}"])]
     config = load_config(experiment, overrides)
     run_experiment(config, directory, as_json=as_json, prefix=config.name)
 
 
 @app.command(epilog="Example: colearn plot runs/demo-1 --output picture.png")
-@_guarded
+@guarded
 def plot(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
     output: Annotated[

@@ -6,12 +6,17 @@ from colearn.errors import (
     ColearnError,
     ConfigError,
     LearnerError,
+    LedgerError,
     MissingExtraError,
     ProtocolError,
+    StoreError,
     WeightsError,
 )
 
-__all__ = ["INTERRUPTED", "exit_code"]
+__all__ = ["AUDIT_FINDINGS", "INTERRUPTED", "exit_code"]
+
+AUDIT_FINDINGS = 9
+"""An audit that ran to its end and found something: an outcome, so no error has this code."""
 
 INTERRUPTED = 130
 
@@ -21,6 +26,8 @@ _CODES: tuple[tuple[type[ColearnError], int], ...] = (
     (LearnerError, 4),
     (WeightsError, 5),
     (ProtocolError, 6),
+    (LedgerError, 7),
+    (StoreError, 8),
     (ColearnError, 1),
 )
 

@@ -17,10 +17,11 @@ from colearn.experiment import (
     Plan,
     RunFolder,
     compare,
+    load_config,
     plan,
 )
 
-__all__ = ["draw", "run_experiment"]
+__all__ = ["draw", "resume_experiment", "run_experiment"]
 
 _RUNS_MAX = 100_000
 
@@ -28,27 +29,51 @@ _RUNS_MAX = 100_000
 def run_experiment(
     config: ExperimentConfig, directory: Path | None, *, as_json: bool, prefix: str
 ) -> None:
-    """Run, compare, write the folder, draw, and print.
+    """Run a new experiment, compare, write the folder, draw, and print.
 
     Raises:
-        ColearnError: Anything that keeps the run from its end; what was written stays.
+        ColearnError: Anything that keeps the run from its end; what was written stays, and
+            `resume_experiment` goes on with it.
     """
+    path = directory or _fresh(prefix)
+    _run(config, path, as_json=as_json, resume=False)
+
+
+def resume_experiment(path: Path, *, as_json: bool) -> None:
+    """Go on with a run that was stopped or killed, at any moment.
+
+    Raises:
+        ColearnError: There is no such run, or as `run_experiment`.
+    """
+    file = path / "experiment.toml"
+    if not file.is_file():
+        raise ConfigError(
+            f"There is no run to go on with in {path}.", hint="Name a folder under runs/."
+        )
+    _run(load_config(file), path, as_json=as_json, resume=True)
+
+
+def _run(config: ExperimentConfig, path: Path, *, as_json: bool, resume: bool) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ColearnWarning)
         prepared = plan(config)
-        path = directory or _fresh(prefix)
+        if not resume:
+            RunFolder.describe(path, config.to_toml())
         run = Collective(
             prepared.group(),
             threshold=config.vote.threshold,
             directory=path,
+            rounds=config.rounds,
             patience=config.patience,
             target=config.target,
+            seed=config.seed,
+            terms=config.terms(),
+            resume=resume,
         )
     notes = sorted(
         {str(note.message) for note in caught if issubclass(note.category, ColearnWarning)}
     )
     assert run.folder is not None
-    run.folder.write_text("experiment.toml", config.to_toml())
     screen = None if as_json else Screen(prepared, run, path)
     _rounds(run, config.rounds, screen, notes)
     comparison = compare(prepared, run)
@@ -80,11 +105,11 @@ def draw(folder: RunFolder, output: Path | None = None) -> Path:
 
 def _rounds(run: Collective, count: int, screen: Screen | None, notes: list[str]) -> None:
     if screen is None:
-        for _ in run.rounds(count):
+        for _ in run.rounds():
             pass
         return
     with screen.live(count, notes):
-        for record in run.rounds(count):
+        for record in run.rounds():
             screen.show(record)
 
 
@@ -121,5 +146,6 @@ def _summary(
         "best_alone": comparison.best_alone,
         "mean_alone": comparison.mean_alone,
         "model": run.weights_.cid,
+        "head": str(run.head_),
         "warnings": notes,
     }

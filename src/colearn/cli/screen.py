@@ -73,15 +73,16 @@ class Screen:
             f"together [bold]{comparison.together:.3f}[/bold]."
         )
         self._say(f"Gains least by joining: {worst.name} ({worst.gain:+.3f}).")
-        if self._run.stopped_ != "rounds":
+        if self._run.stopped_ not in ("", "rounds"):
             self._say(f"Stopped early: {self._run.stopped_}.")
         self._say(f"model    {self._run.weights_.cid}")
+        self._say(f"head     {self._run.head_}")
         self._say(f"run      {self._path}")
         if picture is not None:
             self._say(f"picture  {picture}")
         else:
             self._say('no picture: pip install "colearn[plot]"')
-        self._say(f"Next: colearn plot {self._path} · colearn run {self._path}/experiment.toml")
+        self._say(f"Next: colearn audit {self._path} · colearn plot {self._path}")
 
     def _head(self, notes: Sequence[str]) -> None:
         config, survives = self._plan.config, self._run.tolerance

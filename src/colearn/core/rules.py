@@ -1,4 +1,4 @@
-"""The rules of an experiment that decide a vote (protocol P3.3), in exact arithmetic."""
+"""The rules of an experiment: the threshold in exact arithmetic (P3.3), and what `create` fixes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from colearn.errors import ConfigError
 
-__all__ = ["FRACTION_PART_MAX", "Rules", "Threshold", "exact_threshold"]
+__all__ = ["DURATION_MAX_S", "FRACTION_PART_MAX", "Rules", "Threshold", "exact_threshold"]
 
 Threshold = Fraction | float | int | str | Decimal
 """What may be written for a threshold; a float means its shortest decimal (P3.3)."""
@@ -27,18 +27,92 @@ FRACTION_PART_MAX = 2**16 - 1
 """The ledger keeps numerator and denominator in 16 bits each (P3.3)."""
 
 
+DURATION_MAX_S = 2**32 - 1
+"""The longest a phase may last; the ledger keeps durations in 32 bits."""
+
+_WORD: tuple[tuple[str, int, int], ...] = (
+    ("contribute_s", 32, 32),
+    ("propose_s", 64, 32),
+    ("vote_s", 96, 32),
+    ("reveal_s", 128, 32),
+    ("rounds", 160, 32),
+    ("merge_tolerance", 192, 16),
+    ("patience", 224, 16),
+)
+"""Name, lowest bit and width of each field of the rules word; the threshold is below them.
+
+Bits 208 to 215 are left for another election rule and 240 to 255 for what is not known yet.
+"""
+
+_EARLY_CLOSE_BIT = 216
+_USED_BITS = (2**208 - 1) | 1 << _EARLY_CLOSE_BIT | (2**16 - 1) << 224
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules every member of an experiment agreed to.
 
+    The minimal driver knows the threshold alone; the rest is for a ledger.
+
     Attributes:
         threshold: More than this fraction of the group must stand behind a proposal (P3.3).
+        contribute_s: Seconds a council has to contribute (5.1); 0 for no council.
+        propose_s: Seconds the proposer has (7.2).
+        vote_s: Seconds the voters have.
+        reveal_s: Seconds to reveal blind ballots (7.4); 0 for open votes.
+        rounds: Rounds with a proposal after which the experiment is over; 0 for no end (7.2).
+        merge_tolerance: k, the hostile contributors a council survives (5.1).
+        early_close: Whether a vote ends once its outcome cannot change any more (7.2).
+        patience: Proposals in a row not accepted after which it is over; 0 for none (6.1).
+
+    Raises:
+        ConfigError: A field is no whole number in its range.
     """
 
     threshold: Fraction = Fraction(1, 2)
+    contribute_s: int = 0
+    propose_s: int = 600
+    vote_s: int = 600
+    reveal_s: int = 0
+    rounds: int = 0
+    merge_tolerance: int = 0
+    early_close: bool = False
+    patience: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", exact_threshold(self.threshold))
+        for name, _, width in _WORD:
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < 1 << width:
+                raise ConfigError(
+                    f"{name} must be a whole number from 0 to {(1 << width) - 1}, got {value!r}."
+                )
+        if type(self.early_close) is not bool:
+            raise ConfigError(f"early_close must be True or False, got {self.early_close!r}.")
+
+    def to_word(self) -> int:
+        """Return the rules as the 256-bit number that `create` carries."""
+        word = self.threshold.numerator | self.threshold.denominator << 16
+        for name, low, _ in _WORD:
+            word |= getattr(self, name) << low
+        return word | self.early_close << _EARLY_CLOSE_BIT
+
+    @staticmethod
+    def from_word(word: int) -> Rules:
+        """Read the number that `create` carries.
+
+        Raises:
+            ConfigError: No fraction from 0 to 1, or a bit that has no meaning yet.
+        """
+        denominator = word >> 16 & FRACTION_PART_MAX
+        if not 0 <= word < 2**256 or word & ~_USED_BITS or denominator == 0:
+            raise ConfigError(f"{word!r} is no word of rules.")
+        fields = {name: word >> low & ((1 << width) - 1) for name, low, width in _WORD}
+        return Rules(
+            threshold=Fraction(word & FRACTION_PART_MAX, denominator),
+            early_close=bool(word >> _EARLY_CLOSE_BIT & 1),
+            **fields,
+        )
 
 
 def exact_threshold(value: Threshold) -> Fraction:

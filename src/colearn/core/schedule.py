@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from colearn.errors import LocalProtocolError
 
 __all__ = ["TurnQueue"]
 
+Member = TypeVar("Member", bound=Hashable)
+"""A name, or a seat."""
+
 
 @dataclass(frozen=True, slots=True)
-class TurnQueue:
+class TurnQueue(Generic[Member]):
     """The order of turns of the round that is open; the front proposes.
 
     Between two turns of a member, everybody who was a member throughout has exactly one. Nothing
@@ -24,14 +28,14 @@ class TurnQueue:
         LocalProtocolError: A member stands in the queue twice.
     """
 
-    order: tuple[str, ...]
+    order: tuple[Member, ...]
 
     def __post_init__(self) -> None:
         if len(set(self.order)) != len(self.order):
             raise LocalProtocolError(f"A member stands in the queue twice: {self.order}.")
 
     @property
-    def proposer(self) -> str:
+    def proposer(self) -> Member:
         """The member whose turn it is.
 
         Raises:
@@ -41,7 +45,9 @@ class TurnQueue:
             raise LocalProtocolError("Nobody is left in the queue, so nobody has the turn.")
         return self.order[0]
 
-    def next(self, joined: Iterable[str] = (), left: Collection[str] = ()) -> TurnQueue:
+    def next(
+        self, joined: Iterable[Member] = (), left: Collection[Member] = ()
+    ) -> TurnQueue[Member]:
         """Return the queue of the round that opens now.
 
         The last proposer goes to the back, newcomers stand behind it in the order in which they

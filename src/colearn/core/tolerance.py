@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from colearn.core.rules import Rules
 from colearn.core.tally import Tally, approvals_needed
 
-__all__ = ["Tolerance", "tolerance"]
+__all__ = ["Tolerance", "certifiers", "faults", "tolerance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,13 @@ def _largest_harmless_gang(rules: Rules, members: int) -> int:
 
 def _passes(rules: Rules, members: int, gang: int, abstained: int) -> bool:
     return Tally(rules, members, approvals=gang - 1, abstentions=abstained).accepted
+
+
+def faults(members: int) -> int:
+    """Return f = floor((n - 1) / 3), the lying members that certified rows survive (section 9)."""
+    return (members - 1) // 3
+
+
+def certifiers(members: int) -> int:
+    """Return how many members must anchor a row: more than (n + f) / 2 (7.9)."""
+    return (members + faults(members)) // 2 + 1

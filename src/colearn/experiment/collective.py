@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from colearn.core import (
-    Ballot,
-    Outcome,
-    Rules,
-    Threshold,
-    Tolerance,
-    TurnQueue,
-    exact_threshold,
-    tolerance,
-)
-from colearn.driver import RoundReport, conduct_round
-from colearn.errors import ConfigError, WeightsError
+from colearn.asking import all_grow
+from colearn.core import Outcome, Phase, Rules, Threshold, Tolerance, exact_threshold, tolerance
+from colearn.errors import ColearnError, ConfigError
+from colearn.experiment.agreement import check_schemas, common_model, names_of
+from colearn.experiment.clock import RunClock
 from colearn.experiment.folder import RunFolder
+from colearn.experiment.group import RUN_PHASE_S, Group
 from colearn.experiment.html import run_as_html
-from colearn.experiment.records import RoundRecord, Sink, finite_or_none
+from colearn.experiment.journal import Journal
+from colearn.experiment.recorder import Recorder
+from colearn.experiment.records import RoundRecord, Sink
+from colearn.experiment.specification import specification_of
+from colearn.identity import Key
 from colearn.interface import MachineLearningInterface
-from colearn.weights import NamedArrays, freeze, require_like
+from colearn.ledger import EmbeddedLedger, Head
+from colearn.node import Node, Origin
+from colearn.store import Archive, BlobStore, DirectoryStore, MemoryStore
+from colearn.weights import NamedArrays
 
 __all__ = ["Collective"]
 
@@ -33,11 +34,16 @@ __all__ = ["Collective"]
 class Collective:
     """Learners that take turns to propose, vote on each proposal, and end up with one model.
 
+    Every learner is a node on an embedded ledger, as it would be in a process of its own. The
+    keys come from the seed: they show how the ledger works, and keep nobody out.
+
     Attributes:
         names: The learners' names, in join order.
-        rules: The rules of the vote (P3.3).
+        rules: The rules of the ledger (P3.3, 7.2).
         records_: The record of every round so far.
-        stopped_: Why the last call of `rounds` ended: "rounds", "patience" or "target".
+        stopped_: Why the last call of `rounds` ended: "rounds", "patience", "target" or
+            "no proposals".
+        folder: The run folder, or None.
     """
 
     def __init__(
@@ -46,40 +52,83 @@ class Collective:
         *,
         threshold: Threshold = "1/2",
         directory: str | Path | None = None,
+        rounds: int | None = None,
         patience: int | None = None,
         target: float | None = None,
+        seed: int = 0,
+        terms: Mapping[str, Any] | None = None,
         sinks: Sequence[Sink] = (),
+        resume: bool = False,
     ) -> None:
         """Bring the group together; nobody trains yet.
 
         Args:
             learners: At least two, whose weights are a dict of numpy arrays, equal on all (6.1).
             threshold: t of P3.3; a float means its shortest decimal.
-            directory: Where to write the run; None writes nothing.
-            patience: Stop after so many proposals in a row that were not accepted.
-            target: Stop when the global model's score is at least this.
+            directory: Where to write the run; None writes nothing that stays.
+            rounds: Rounds with a proposal after which the experiment is over; None for no end.
+            patience: Proposals in a row not accepted after which it is over.
+            target: The global model's score at which the group ends it by a motion.
+            seed: Decides the keys.
+            terms: What else the specification holds; values JSON can hold.
             sinks: Where else records go.
+            resume: Go on with the run in `directory`, with learners made as for its start.
 
         Raises:
             ConfigError: Too few learners, a name or an object twice, schemas or models that
-                differ (names the column, class or array), a setting out of range, or a directory
-                that holds a run already.
+                differ (names the column, class or array), a setting out of range, a directory
+                that holds a run already, or, with `resume`, one that holds another run.
+            ColearnError: The run cannot be written, or another process is running it.
         """
         self._learners = list(learners)
-        self.rules = Rules(exact_threshold(threshold))
-        self.names = _names(self._learners)
-        if patience is not None and patience < 1:
-            raise ConfigError(f"patience must be at least 1, got {patience!r}.")
-        self._patience, self._target = patience, target
-        _check_schemas(self._learners, self.names)
-        self._model = _common_model(self._learners, self.names)
-        self._queue = TurnQueue(self.names)
-        self._score: float | None = None
-        self._in_a_row = 0
+        self.names = names_of(self._learners)
+        self._target = target
+        self.rules = Rules(
+            exact_threshold(threshold),
+            propose_s=RUN_PHASE_S,
+            vote_s=RUN_PHASE_S,
+            rounds=_checked(rounds, "rounds"),
+            patience=_checked(patience, "patience"),
+        )
+        check_schemas(self._learners, self.names)
+        model = common_model(self._learners, self.names)
+        self.folder = None if directory is None else RunFolder.claim(Path(directory), resume=resume)
+        self._sinks = [*([self.folder] if self.folder else []), *sinks]
         self.records_: list[RoundRecord] = []
         self.stopped_: str = ""
-        self.folder = None if directory is None else RunFolder.create(Path(directory))
-        self._sinks = [*([self.folder] if self.folder else []), *sinks]
+        self._begin(model, seed, dict(terms or {}))
+
+    def _begin(self, model: NamedArrays, seed: int, terms: dict[str, Any]) -> None:
+        """Open ledger and store, let the nodes take their places, and catch up with the past."""
+        keys = [Key.from_seed(seed, name) for name in self.names]
+        clock, schema = RunClock(), getattr(self._learners[0], "schema", None)
+        self._ledger, store = self._open(keys, clock)
+        self._archive = Archive(store)
+        specification = specification_of(
+            self.rules, model.digest, schema, {**terms, "target": self._target}
+        )
+        origin = Origin(
+            store.put(specification), self._archive.put(model), all_grow(self._learners)
+        )
+        journal = Journal(None if self.folder is None else self.folder.write_observation)
+        members = {key.address: name for key, name in zip(keys, self.names, strict=True)}
+        self._recorder = Recorder(members, self.rules, journal)
+        self._ledger.listen(self._recorder.hear)
+        self._ledger.sync()
+        clock.start(self._ledger.replica.stamp)
+        self._group = Group(
+            [
+                Node(learner, key, self._ledger, self._archive, origin, name=name, observer=journal)
+                for learner, key, name in zip(self._learners, keys, self.names, strict=True)
+            ],
+            self._ledger,
+        )
+        if self._ledger.replica.height:
+            self._require_own(origin)
+        self._group.establish(origin, self.rules)
+        if self.folder is not None:
+            self.folder.write_members(members, seed)
+            self._catch_up(journal)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -89,7 +138,7 @@ class Collective:
     @property
     def weights_(self) -> NamedArrays:
         """The global model's weights, which cannot be changed."""
-        return self._model
+        return self._archive.get(self._group.experiment.model)
 
     @property
     def model_(self) -> Any:
@@ -99,156 +148,146 @@ class Collective:
     @property
     def score_(self) -> float | None:
         """The global model's score; None before the first acceptance."""
-        return self._score
+        return self._recorder.score
 
-    def rounds(self, count: int) -> Iterator[RoundRecord]:
+    @property
+    def head_(self) -> Head:
+        """How long the ledger is, and the hash of its last row: what an audit can be held to."""
+        return self._ledger.head
+
+    @property
+    def over_(self) -> bool:
+        """Whether the experiment has ended on the ledger."""
+        return self._group.experiment.phase is Phase.OVER
+
+    def rounds(self, count: int | None = None) -> Iterator[RoundRecord]:
         """Run up to `count` further rounds, and yield the record of each when it has ended.
 
-        The rounds run as the iterator is read. It ends early when patience runs out or the
-        target is reached.
+        The rounds run as the iterator is read. It ends early when the experiment is over.
+
+        Args:
+            count: How many; None runs until the experiment is over.
 
         Raises:
-            ConfigError: `count` is below 1.
+            ConfigError: `count` is below 1, or None in an experiment that has no end.
             ColearnError: The run folder cannot be written.
         """
-        if count < 1:
+        if count is not None and count < 1:
             raise ConfigError(f"The number of rounds must be at least 1, got {count!r}.")
-        for _ in range(count):
-            record = self._one_round()
-            yield record
-            self.stopped_ = self._reason_to_stop()
-            if self.stopped_:
-                return
-        self.stopped_ = "rounds"
+        if count is None and not (self.rules.rounds or self.rules.patience):
+            raise ConfigError(
+                "This experiment has no end, so the number of rounds must be said.",
+                hint="Write run.rounds(20), or Collective(..., rounds=20).",
+            )
+        done = 0
+        while count is None or done < count:
+            if not self._group.run_round():
+                break
+            yield self._recorded()
+            done += 1
+            if self._reached_target():
+                self._group.stand_for_finish()
+        self._group_ended()
+
+    def close(self) -> None:
+        """Close the ledger and let another process have the run; what was written stays."""
+        self._ledger.close()
+        if self.folder is not None:
+            self.folder.release()
 
     def _repr_html_(self) -> str:
         return run_as_html(self.names, self.records_)
 
-    def _one_round(self) -> RoundRecord:
-        proposer = self.names.index(self._queue.proposer)
-        report = conduct_round(self._learners, proposer, self.rules, arrays_only=True)
-        proposal = report.proposal.weights if report.proposal is not None else None
-        accepted = report.outcome is Outcome.ACCEPTED
-        if accepted and proposal is not None:
-            self._model = proposal
-            self._score = _group_score(report)
-        if report.outcome is not Outcome.NO_PROPOSAL:
-            self._in_a_row = 0 if accepted else self._in_a_row + 1
-        record = self._record(report, "" if proposal is None else proposal.digest)
-        self._queue = self._queue.next()
+    def _open(self, keys: Sequence[Key], clock: RunClock) -> tuple[EmbeddedLedger, BlobStore]:
+        store: BlobStore
+        if self.folder is None:
+            place = Path(tempfile.mkdtemp(prefix="colearn-"))
+            store = MemoryStore()
+        else:
+            place, store = self.folder.path, DirectoryStore(self.folder.path / "blobs", fsync=False)
+        path = place / "ledger.db"
+        if not path.exists():
+            EmbeddedLedger.create(path, keys[0].address)
+        ledger = EmbeddedLedger(path, clock=clock)
+        if self.folder is None:
+            weakref.finalize(self, _forget, ledger, place)
+        return ledger, store
+
+    def _require_own(self, origin: Origin) -> None:
+        """Refuse to go on with a run of other rules, another specification or another model 0."""
+        experiment = self._group.experiment
+        if experiment.specification != origin.specification or experiment.rules != self.rules:
+            raise ConfigError(
+                "The run in the folder was made with other settings, learners or data.",
+                hint="Resume with what it was started with.",
+            )
+
+    def _catch_up(self, journal: Journal) -> None:
+        """Take over the records of a run that goes on, and write those it had no time for."""
+        assert self.folder is not None
+        journal.load(self.folder.observations())
+        written = self.folder.records()
+        for record in written:
+            if not self._recorder.pending or not self._recorder.confirms(record):
+                raise ColearnError(
+                    f"Round {record.round_number} of rounds.jsonl is not what the ledger says.",
+                    hint="Audit the run; move rounds.jsonl away to have it written anew.",
+                )
+        self.records_ = list(written)
+        if self._group.experiment.round.number > 1 or self.over_:
+            self.folder.write_resumption(len(written) + 1, self._local_state())
+        for node in self._group.nodes:
+            node.catch_up()
+        while self._recorder.pending:
+            self._recorded()
+        if self._reached_target():
+            self._group.stand_for_finish()
+
+    def _recorded(self) -> RoundRecord:
+        record = self._recorder.next()
         self.records_.append(record)
-        if accepted and self.folder is not None:
-            self.folder.write_model(self._model)
+        if record.outcome is Outcome.ACCEPTED and self.folder is not None:
+            self.folder.write_model(self._archive.get(record.model))
         for sink in self._sinks:
             sink.on_round(record)
         return record
 
-    def _reason_to_stop(self) -> str:
-        if self._target is not None and self._score is not None and self._score >= self._target:
-            return "target"
-        if self._patience is not None and self._in_a_row >= self._patience:
-            return "patience"
-        return ""
+    def _reached_target(self) -> bool:
+        score = self._recorder.score
+        return self._target is not None and score is not None and score >= self._target
 
-    def _record(self, report: RoundReport, proposal: str) -> RoundRecord:
-        tally = report.tally
-        votes: dict[str, Ballot] = {
-            name: ballot
-            for name, ballot in zip(self.names, report.ballots, strict=True)
-            if ballot is not None
+    def _group_ended(self) -> None:
+        """Say why no further round runs, and let everybody confirm if the experiment is over."""
+        experiment = self._group.experiment
+        if not self.over_:
+            self.stopped_ = "rounds"
+            return
+        self._group.end()
+        if experiment.finish:
+            self.stopped_ = "target"
+        elif 0 < self.rules.rounds <= experiment.counted:
+            self.stopped_ = "rounds"
+        elif 0 < self.rules.patience <= experiment.streak:
+            self.stopped_ = "patience"
+        else:
+            self.stopped_ = "no proposals"
+
+    def _local_state(self) -> dict[str, str]:
+        """Return what becomes of each learner's state beside its weights when a run goes on."""
+        return {
+            name: str(getattr(learner, "local_state", "restarted"))
+            for name, learner in zip(self.names, self._learners, strict=True)
         }
-        entries = dict(zip(self.names, report.entries, strict=True))
-        return RoundRecord(
-            round_number=len(self.records_) + 1,
-            proposer=self.names[report.proposer],
-            outcome=report.outcome,
-            reason=report.reason,
-            members=len(self.names),
-            approvals=tally.approvals if tally else 0,
-            needed=tally.needed if tally else 0,
-            rejections=tally.rejections if tally else 0,
-            abstentions=tally.abstentions if tally else 0,
-            silent=tally.silent if tally else 0,
-            votes=votes,
-            vote_scores={name: finite_or_none(entry.vote_score) for name, entry in entries.items()},
-            test_scores={name: finite_or_none(entry.test_score) for name, entry in entries.items()},
-            score=self._score,
-            proposal=proposal,
-            model=self._model.digest,
-            failures={
-                self.names[place]: type(error).__name__ for place, error in report.failures.items()
-            },
-        )
 
 
-def _group_score(report: RoundReport) -> float | None:
-    for scores in (
-        [finite_or_none(entry.test_score) for entry in report.entries],
-        [finite_or_none(entry.vote_score) for entry in report.entries],
-    ):
-        known = [score for score in scores if score is not None]
-        if known:
-            return statistics.median(known)
-    return None
+def _checked(value: int | None, name: str) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return value
 
 
-def _names(learners: Sequence[MachineLearningInterface]) -> tuple[str, ...]:
-    if len(learners) < 2:
-        raise ConfigError(f"Collective learning needs at least 2 learners, got {len(learners)}.")
-    if len({id(learner) for learner in learners}) != len(learners):
-        raise ConfigError("The same learner object is in the group twice.")
-    names = tuple(
-        str(getattr(learner, "name", f"learner-{place}"))
-        for place, learner in enumerate(learners, start=1)
-    )
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"Two learners are called {name!r}.", hint="Give each its own name.")
-    return names
-
-
-def _check_schemas(learners: Sequence[MachineLearningInterface], names: Sequence[str]) -> None:
-    """Refuse a learner whose columns or classes differ from the first one's (6.1)."""
-    first: Any = getattr(learners[0], "schema", None)
-    for name, learner in zip(names, learners, strict=True):
-        schema: Any = getattr(learner, "schema", None)
-        if first is None or schema is None:
-            continue
-        difference = first.difference(schema)
-        if difference is not None:
-            raise ConfigError(
-                f"Learner {name!r} has another schema than {names[0]!r}: {difference}."
-            )
-
-
-def _common_model(
-    learners: Sequence[MachineLearningInterface], names: Sequence[str]
-) -> NamedArrays:
-    """Return the model all learners start from; refuse one whose model differs (6.1)."""
-    model = _weights_of(learners[0], names[0])
-    for name, learner in zip(names[1:], learners[1:], strict=True):
-        other = _weights_of(learner, name)
-        try:
-            require_like(other.layout, model.layout)
-        except WeightsError as error:
-            raise ConfigError(
-                f"Learner {name!r} starts from another model than {names[0]!r}: {error}"
-            ) from error
-        for array in model:
-            if not np.array_equal(model[array], other[array]):
-                raise ConfigError(
-                    f"Learner {name!r} starts from another model than {names[0]!r}: array "
-                    f"{array!r} differs.",
-                    hint="Give every learner the same model 0 (the same model_seed).",
-                )
-    return model
-
-
-def _weights_of(learner: MachineLearningInterface, name: str) -> NamedArrays:
-    weights = learner.mli_get_current_weights().weights
-    if not isinstance(weights, dict):
-        raise ConfigError(
-            f"Learner {name!r}: expected a dict of numpy arrays, got {type(weights).__name__}.",
-            hint="Only run_one_round takes other weights.",
-        )
-    return freeze(weights)
+def _forget(ledger: EmbeddedLedger, place: Path) -> None:
+    ledger.close()
+    shutil.rmtree(place, ignore_errors=True)

@@ -97,6 +97,10 @@ class ExperimentConfig(_Section):
     preprocess: PreprocessConfig = PreprocessConfig()
     hostile: HostileConfig = HostileConfig()
 
+    def terms(self) -> dict[str, Any]:
+        """Return what the specification holds of the experiment (6.1): all but the ledger's own."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
     def to_toml(self) -> str:
         """Return the experiment as a file that `load_config` reads back equal."""
         return tomli_w.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from colearn.crypto import checksum_address
 from colearn.errors import ColearnError, ConfigError
 from colearn.experiment.records import RoundRecord
 from colearn.weights import NamedArrays, decode
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["RunFolder"]
 
@@ -22,33 +29,60 @@ _RECORD_BYTES_MAX = 256 * 2**20
 class RunFolder:
     """Reads and writes the files of one run.
 
-    ``rounds.jsonl`` holds only what the seed decides, so the same experiment writes the same
-    bytes again; what a clock says goes to ``timings.jsonl``.
+    ``ledger.db`` and ``blobs/`` are what an audit reads. ``rounds.jsonl`` holds only what the
+    seed decides, so the same experiment writes the same bytes again; what a clock says goes to
+    ``timings.jsonl``, and what single learners saw to ``observations.jsonl``.
 
     Attributes:
         path: The folder.
     """
 
     def __init__(self, path: Path) -> None:
-        """Name a folder; `create` and `open` are the ways in."""
+        """Name a folder; `claim` and `open` are the ways in."""
         self.path = path
         self._since = time.perf_counter()
+        self._open_files: dict[str, int] = {}
+        # Whoever forgets to release a run leaves no open file behind all the same.
+        self._release = weakref.finalize(self, _close, self._open_files)
 
     @staticmethod
-    def create(path: Path) -> RunFolder:
-        """Make the folder for a new run.
+    def holds_run(path: Path) -> bool:
+        """Say whether there is a run in a folder, however short."""
+        return any((path / name).exists() for name in ("ledger.db", "rounds.jsonl"))
+
+    @staticmethod
+    def describe(path: Path, experiment: str) -> None:
+        """Write the experiment file of a new run, before anything else, so that it can go on.
 
         Raises:
-            ConfigError: There is a run in it already.
+            ConfigError: There is a run in the folder already.
+            ColearnError: It cannot be written.
+        """
+        _refuse_run(path)
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        RunFolder(path).write_text("experiment.toml", experiment)
+
+    @staticmethod
+    def claim(path: Path, *, resume: bool = False) -> RunFolder:
+        """Take a folder for a new run, or to go on with the one in it; nobody else may then.
+
+        Lines that a killed process could not finish are taken away.
+
+        Raises:
+            ConfigError: There is a run in it already, or none to go on with; or another process
+                is running it.
             ColearnError: It cannot be made.
         """
         folder = RunFolder(path)
-        if (path / "rounds.jsonl").exists():
-            raise ConfigError(
-                f"{path} holds a run already.", hint="Name another folder, or delete this one."
-            )
+        if not resume:
+            _refuse_run(path)
         with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
+            folder._take_lock()
+            for name in ("rounds.jsonl", "timings.jsonl", "observations.jsonl"):
+                _cut_unfinished_line(path / name)
+            (path / "rounds.jsonl").touch()
         return folder
 
     @staticmethod
@@ -61,6 +95,48 @@ class RunFolder:
         if not (path / "rounds.jsonl").is_file():
             raise ConfigError(f"There is no run in {path}.", hint="Name a folder under runs/.")
         return RunFolder(path)
+
+    def release(self) -> None:
+        """Let another process have the run."""
+        _close(self._open_files)
+
+    def write_observation(self, line: str) -> None:
+        """Append a line to observations.jsonl, before its node acts on what it saw.
+
+        Raises:
+            ColearnError: The file cannot be written.
+        """
+        path = self.path / "observations.jsonl"
+        with _writing(path):
+            # Straight to the system: what is written outlives a killed process.
+            os.write(self._file("observations.jsonl"), line.encode() + b"\n")
+
+    def observations(self) -> list[str]:
+        """Read the lines of observations.jsonl."""
+        if not (self.path / "observations.jsonl").exists():
+            return []
+        return self._text("observations.jsonl").splitlines()
+
+    def write_members(self, members: Mapping[str, str], seed: int) -> None:
+        """Write who is who, and that the keys are no secret.
+
+        Raises:
+            ColearnError: The file cannot be written.
+        """
+        document = {
+            "keys": f"SIMULATED: they come from the seed {seed} and the names. NOT SECRET.",
+            "members": {checksum_address(address): name for address, name in members.items()},
+        }
+        self._replace("members.json", json.dumps(document, indent=2).encode() + b"\n")
+
+    def write_resumption(self, round_number: int, local_state: Mapping[str, str]) -> None:
+        """Note in timings.jsonl that the run goes on, and with which state of each learner.
+
+        Raises:
+            ColearnError: The file cannot be written.
+        """
+        note = {"resumed_at_round": round_number, "local_state": dict(local_state)}
+        self._append("timings.jsonl", json.dumps(note, sort_keys=True))
 
     def on_round(self, record: RoundRecord) -> None:
         """Append one record, and how long its round took.
@@ -123,6 +199,26 @@ class RunFolder:
             raise ConfigError(f"There is no model in {self.path}: no proposal was accepted.")
         return decode(path.read_bytes())
 
+    def _take_lock(self) -> None:
+        """Hold the run's lock until this process ends or releases it."""
+        lock = self._file(".lock")
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise ConfigError(
+                f"Another process is running {self.path}.", hint="Wait for its end, or stop it."
+            ) from error
+
+    def _file(self, name: str) -> int:
+        """Return the descriptor of a file that stays open to be appended to."""
+        if name not in self._open_files:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._open_files[name] = os.open(self.path / name, flags, 0o644)
+        return self._open_files[name]
+
     def _text(self, name: str) -> str:
         path = self.path / name
         size = path.stat().st_size
@@ -146,6 +242,14 @@ class RunFolder:
             draft.replace(path)
 
 
+def _refuse_run(path: Path) -> None:
+    if RunFolder.holds_run(path):
+        raise ConfigError(
+            f"{path} holds a run already.",
+            hint="Name another folder, delete this one, or go on with --resume.",
+        )
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -155,3 +259,18 @@ def _writing(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {error.strerror or error}.",
             hint="Free some space or choose another folder.",
         ) from error
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Take away what follows the last line break: a process was killed while it wrote that."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        data = file.read(_RECORD_BYTES_MAX + 1)
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def _close(files: dict[str, int]) -> None:
+    while files:
+        os.close(files.popitem()[1])

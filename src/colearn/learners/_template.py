@@ -64,7 +64,10 @@ class TemplateLearner(MachineLearningInterface):
         name: What records and screens call it.
         schema: Columns and classes, equal on every learner of an experiment (6.1).
         grows: Whether its proposals add to the arrays (P3.5).
+        local_state: What it keeps beside its weights from one proposal to the next: nothing.
     """
+
+    local_state = "none"
 
     def __init__(
         self,
@@ -108,6 +111,7 @@ class TemplateLearner(MachineLearningInterface):
         self._family = family
         self._seed = seed
         self._proposals_count = 0
+        self._round_number: int | None = None
         self._mode = _checked_mode(mode)
         self._z = _checked_number(z, "z", -math.inf, 0.0)
         self._damping = _checked_number(
@@ -124,13 +128,22 @@ class TemplateLearner(MachineLearningInterface):
         self._judged: tuple[NamedArrays, Judgement] | None = None
         self._current: Judgement | None = None
 
+    def begin_round(self, round_number: int) -> None:
+        """Take the number of the round whose turn comes, from a node at a ledger.
+
+        A proposal's seed is then a function of the learner's seed and of the round, so that a
+        node that was killed proposes the same again. Without it proposals are counted.
+        """
+        self._round_number = round_number
+
     def mli_propose_weights(self) -> Weights:
         """Train from the current model on the private training rows, and return the result.
 
         Raises:
             LearnerError: The training failed or ended in numbers that are none.
         """
-        seed = np.random.SeedSequence([self._seed, self._proposals_count]).generate_state(1)[0]
+        turn = self._proposals_count if self._round_number is None else self._round_number
+        seed = np.random.SeedSequence([self._seed, turn]).generate_state(1)[0]
         self._proposals_count += 1
         try:
             with one_thread(), np.errstate(all="ignore"):

@@ -80,8 +80,16 @@ def test_patience_counts_proposals_that_were_not_accepted():
 
 def test_a_target_stops_the_run():
     run = Collective(group(1.0, 1.0), target=9.0)
-    assert len(list(run.rounds(20))) == 3
+    records = list(run.rounds(20))
+    assert [record.score for record in records] == [3.0, 6.0, 9.0, 9.0]
+    # The motion ends the experiment after the round that is open by then, which is skipped.
+    assert (records[3].outcome, records[3].reason) == (
+        Outcome.NO_PROPOSAL,
+        "the experiment ends with this round",
+    )
     assert run.stopped_ == "target"
+    assert run.over_
+    assert list(run.rounds(20)) == []
 
 
 def test_one_inflated_score_does_not_reach_the_target():
@@ -93,14 +101,14 @@ def test_one_inflated_score_does_not_reach_the_target():
     assert len(list(run.rounds(6))) == 6
 
 
-def test_a_proposal_that_is_no_named_arrays_is_rejected():
+def test_a_proposal_that_is_no_named_arrays_is_never_published():
     class Lists(Counter):
         def mli_propose_weights(self):
             return Weights(weights=[1, 2, 3])
 
     run = Collective([Lists("a"), Counter("b"), Counter("c")])
     (record,) = run.rounds(1)
-    assert record.outcome is Outcome.REJECTED
+    assert record.outcome is Outcome.NO_PROPOSAL
     assert "list" in record.reason
 
 

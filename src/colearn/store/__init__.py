@@ -1,0 +1,8 @@
+"""Where the bytes of proposals and contributions are, named by their sha256 (6.3)."""
+
+from colearn.store.archive import Archive
+from colearn.store.base import BlobStore
+from colearn.store.directory import DirectoryStore
+from colearn.store.memory import MemoryStore
+
+__all__ = ["Archive", "BlobStore", "DirectoryStore", "MemoryStore"]
