@@ -16,6 +16,7 @@ from colearn.core.bindings import ZERO, Domain, ballot_digest, commitment
 from colearn.core.events import Closed
 from colearn.core.experiment import NOBODY, Experiment, seats_of
 from colearn.crypto import GROUP_ORDER, address_of
+from colearn.ledger.abi import from_calldata, to_calldata
 from colearn.ledger.agreement import differences
 from colearn.ledger.bytecode import BytecodeReplica
 
@@ -67,6 +68,7 @@ class Twins:
 
     def apply(self, call, sender, now):
         """Return the events, or None where both refuse for one reason."""
+        assert from_calldata(to_calldata(call)) == call
         pure = bytecode = None
         try:
             book, pure = self.book.apply(call, sender, now)
@@ -128,8 +130,7 @@ class World:
     def __init__(self, twins, chance, *, size, word):
         self.twins, self.chance, self.size = twins, chance, size
         self.now = 1_700_000_000 + chance.randrange(10**6)
-        self.commitments = {}
-        self.motions = []
+        self.commitments, self.moods = {}, {}
         self.fresh = self.steps_over = 0
         self.silence = chance.choice((0.0, 0.1, 0.3, 0.5, 0.9))
         self.lies = chance.choice((0.1, 0.5, 0.9))
@@ -149,18 +150,16 @@ class World:
     def experiment(self):
         return self.twins.experiment(self.number)
 
-    @property
-    def silent(self):
-        """Members that do not act in these eight rounds, and perhaps never."""
+    def is_silent(self, seat):
+        """Whether a seat's holder does nothing in these eight rounds."""
         era = self.experiment.round.number // 8
-        return {
-            seat
-            for seat in seats_of(self.experiment.roster.members)
-            if random.Random(f"{self.number} {seat} {era}").random() < self.silence
-        }
+        if (seat, era) not in self.moods:
+            self.moods[seat, era] = self.chance.random() < self.silence
+        return self.moods[seat, era]
 
     def begin(self):
         """Invite and seat everybody, with wrong calls among the right ones."""
+        self.send("start")
         joining = list(range(self.size))
         self.chance.shuffle(joining)
         for at in range(0, self.size, 64):
@@ -212,7 +211,7 @@ class World:
             self.now > self.experiment.round.deadline or not self.awake(self.experiment.round.todo)
         )
         if late:
-            fitting = {"advance": 10}
+            fitting = dict.fromkeys(fitting, 1.5) | {"advance": 10}
         return list((usual | fitting).items())
 
     # Who, and what they say.
@@ -221,7 +220,7 @@ class World:
         return address(self.chance.choice(self.crowd))
 
     def awake(self, mask):
-        return [seat for seat in seats_of(mask) if seat not in self.silent]
+        return [seat for seat in seats_of(mask) if not self.is_silent(seat)]
 
     def one_of(self, mask):
         """The address of one seat of a mask, rather of one that is not silent."""

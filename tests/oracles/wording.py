@@ -133,7 +133,8 @@ class Wording:
             given["kind"] = {**KINDS, **ODD_KINDS}[given["kind"]]
             given["target"] = self.address(given["target"])
         elif name == "advance":
-            given["phase"] = given["phase"] if given["phase"] == 9 else Phase[given["phase"].upper()]
+            phase = given["phase"]
+            given["phase"] = phase if phase == 9 else Phase[phase.upper()]
         elif name == "vote_many":
             given["ballots"] = tuple(self._ballot(number, each) for each in given["ballots"])
         elif name == "propose":
@@ -142,8 +143,6 @@ class Wording:
             given["candidates"] = tuple(self.digest(each) for each in given["candidates"])
         elif name == "join":
             given["moments"] = None
-        if "round" in given:
-            given["round_number"] = given.pop("round")
         for field, to in (("approved", "not_worse"), ("better", "better")):
             if field in given:
                 given[to] = mask(given.pop(field))
@@ -166,9 +165,7 @@ class Wording:
         once, twice = named(roster.missed_once), named(roster.missed_twice)
         assert twice <= once
         motions = {
-            (kinds[kind], self.names[target]): (
-                "passed" if seats == -1 else named(seats)
-            )
+            (kinds[kind], self.names[target]): ("passed" if seats == -1 else named(seats))
             for (kind, target), seats in roster.motions.items()
         }
         waiting = roster.addresses[roster.opened :]
@@ -236,9 +233,7 @@ class Wording:
             },
             "included": set(oracle.included),
             "candidates": tuple(self.digest(each) for each in oracle.candidates),
-            "commitments": {
-                name: self.digest(each) for name, each in oracle.commitments.items()
-            },
+            "commitments": {name: self.digest(each) for name, each in oracle.commitments.items()},
             "approvals": tuple(sum(place in ballot for ballot in cast) for place in places),
             "abstainers": {n for n, ballot in oracle.ballots.items() if ballot == "abstain"},
             "cast": len(cast),

@@ -6,20 +6,8 @@ as often as its seed says: an honest call with one argument changed, or any call
 
 import random
 
-from tests.oracles import protocol_model as oracle
-from tests.oracles.protocol_model import (
-    CONTRIBUTE,
-    OVER,
-    PROPOSE,
-    REVEAL,
-    SETUP,
-    VOTE,
-    Experiment,
-    Ledger,
-    Terms,
-    commitment,
-    signed,
-)
+from tests.oracles.protocol_model import Experiment, Ledger, Terms, commitment, signed
+from tests.oracles.protocol_rounds import CONTRIBUTE, OVER, PROPOSE, REVEAL, SETUP, VOTE
 
 NAMES = "abcdefghijkl"
 SPECIFICATION, FIRST_MODEL = "specification", "model 0"
@@ -27,6 +15,9 @@ CALLS = (
     "invite", "join", "start", "contribute", "propose", "skip", "vote", "abstain", "commit",
     "reveal", "vote_many", "advance", "wake", "leave", "motion", "confirm",
 )  # fmt: skip
+OF_A_ROUND = {
+    "contribute", "propose", "skip", "vote", "abstain", "commit", "reveal", "vote_many", "advance",
+}  # fmt: skip
 BAD_TERMS = (
     {"threshold": (2, 1)},
     {"threshold": (1, 0)},
@@ -110,15 +101,15 @@ class World:
     def setting_up(self, it):
         R = self.random
         joined, free = len(it.waiting), sorted(it.invited)
-        if joined >= self.size or (joined >= 2 and R.random() < 0.02):
+        if joined >= self.size or R.random() < 0.02:
             return "start", it.creator
-        if free and R.random() < 0.7:
+        if free and R.random() < 0.9:
             return "join", R.choice(free)
         return "invite", it.creator
 
     def administration(self, it):
         R = self.random
-        admitted = [name for name, right in it.invited.items() if right == "motion"]
+        admitted = [name for name, right in it.invited.items() if right == "motion" and name]
         if admitted and R.random() < 0.6:
             return "join", R.choice(admitted)
         return R.choice(["motion"] * 20 + ["leave", "wake"]), R.choice(it.members)
@@ -145,10 +136,8 @@ class World:
                 "terms": self.terms(),
             }
         common = {"experiment": it.number}
-        if call in ("contribute", "propose", "skip", "vote", "abstain", "commit", "reveal"):
-            common["round"] = it.round
-        elif call in ("vote_many", "advance"):
-            common["round"] = it.round
+        if call in OF_A_ROUND:
+            common["round_number"] = it.round
         return common | getattr(self, f"for_{call}", self.nothing)(it, sender)
 
     def terms(self):
@@ -272,7 +261,7 @@ class World:
             return R.choice(NAMES), arguments
         others = {
             "experiment": lambda old: R.choice([0, 1, 2, 3]),
-            "round": lambda old: R.choice([old + 1, max(old - 1, 0), 0]),
+            "round_number": lambda old: R.choice([old + 1, max(old - 1, 0), 0]),
             "phase": lambda old: R.choice([SETUP, CONTRIBUTE, PROPOSE, VOTE, REVEAL, OVER, 9]),
             "parent": lambda old: R.choice(["another", FIRST_MODEL, *it.candidates]),
             "model": lambda old: R.choice(["another", FIRST_MODEL, SPECIFICATION]),
@@ -336,10 +325,3 @@ class World:
             (R.choice([f"seat:{len(it.ever)}", "seat:256", "seat:300"]), *fields, "verified"),
         ]
         return (*ballots[:place], R.choice(changes), *ballots[place + 1 :])
-
-
-def outcomes_of(experiment):
-    return [outcome for _, _, outcome, _ in experiment.story]
-
-
-__all__ = ["NAMES", "World", "oracle", "outcomes_of"]

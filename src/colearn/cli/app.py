@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from colearn.cli.guard import guarded
-from colearn.errors import ConfigError
 from colearn.cli.key import app as key_app
+from colearn.errors import ConfigError
 
 __all__ = ["app", "run_app"]
 
@@ -100,6 +100,26 @@ def plot(
 
     path = draw(RunFolder.open(directory), output)
     typer.echo(json.dumps({"plot": str(path)}) if as_json else f"picture  {path}")
+
+
+@app.command(epilog="Example: colearn audit runs/demo-1 --bytecode")
+@guarded
+def audit(
+    where: Annotated[
+        str, typer.Argument(metavar="RUN|URL", help="A run folder, a ledger.db, or an address.")
+    ],
+    bytecode: Annotated[
+        bool, typer.Option("--bytecode", help="Run the contract's bytecode on the same calls too.")
+    ] = False,
+    head: Annotated[
+        str | None, typer.Option("--head", help="HEIGHT:HASH that the ledger must contain.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Replay a ledger and check every rule, trusting nobody."""
+    from colearn.cli.audit import audit_ledger  # noqa: PLC0415
+
+    audit_ledger(where, bytecode=bytecode, head=head, as_json=as_json)
 
 
 @app.callback()

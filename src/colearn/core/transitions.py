@@ -30,12 +30,13 @@ POSSIBLE: Mapping[type[calls.Call], frozenset[Phase]] = {
     calls.VoteMany: frozenset({Phase.VOTE}),
     calls.Reveal: frozenset({Phase.REVEAL}),
     calls.Advance: _RUNNING,
-    calls.Wake: frozenset(Phase),
+    calls.Wake: _RUNNING | {Phase.OVER},
     calls.Leave: _RUNNING,
     calls.Motion: _RUNNING,
     calls.Confirm: frozenset({Phase.OVER}),
 }
-"""Create makes an experiment, so no phase of one has it; wake asks for a member, not a phase."""
+"""Create makes an experiment, so no phase of one has it; wake asks for a member, not a phase, and
+before the start there is none."""
 
 _OPENINGS = frozenset({Phase.CONTRIBUTE, Phase.PROPOSE, Phase.OVER})
 """What the opening of a round leads to; OVER where there is none."""

@@ -104,12 +104,11 @@ class Collective:
         clock, schema = RunClock(), getattr(self._learners[0], "schema", None)
         self._ledger, store = self._open(keys, clock)
         self._archive = Archive(store)
+        grows = all_grow(self._learners)
         specification = specification_of(
-            self.rules, model.digest, schema, {**terms, "target": self._target}
+            self.rules, model.digest, schema, {**terms, "target": self._target}, grows=grows
         )
-        origin = Origin(
-            store.put(specification), self._archive.put(model), all_grow(self._learners)
-        )
+        origin = Origin(store.put(specification), self._archive.put(model), grows)
         journal = Journal(None if self.folder is None else self.folder.write_observation)
         members = {key.address: name for key, name in zip(keys, self.names, strict=True)}
         self._recorder = Recorder(members, self.rules, journal)

@@ -18,7 +18,12 @@ SPECIFICATION_BYTES_MAX = 2**20
 
 
 def specification_of(
-    rules: Rules, model: str, schema: Any, terms: Mapping[str, Any] | None = None
+    rules: Rules,
+    model: str,
+    schema: Any,
+    terms: Mapping[str, Any] | None = None,
+    *,
+    grows: bool = False,
 ) -> bytes:
     """Return the canonical JSON whose sha256 is in `create`.
 
@@ -26,6 +31,7 @@ def specification_of(
         rules: The rules of the ledger.
         model: Digest of model 0.
         schema: The learners' schema, or None where they declare none.
+        grows: Whether proposals may add to the arrays (P3.5).
         terms: Whatever else was agreed: task, learner, preprocessing; values JSON can hold.
 
     Raises:
@@ -33,6 +39,7 @@ def specification_of(
     """
     document = {
         "format": _FORMAT,
+        "grows": grows,
         "model": model,
         "rules": {
             "threshold": str(rules.threshold),

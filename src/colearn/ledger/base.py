@@ -114,7 +114,11 @@ class Ledger(ABC):
         """Let go of files and connections; the ledger stays."""
 
     def listen(self, listener: Listener) -> None:
-        """Let `listener` hear of everything that happens from now on."""
+        """Let `listener` hear of everything that happens from now on, once and in order.
+
+        It is called while the ledger is busy, with the state as it is right after the happening:
+        it may look at `experiment`, must not call `submit`, `sync` or `wait`, and must not raise.
+        """
         self._listeners.append(listener)
 
     def _tell(self, happening: Happening) -> None:

@@ -7,53 +7,32 @@ every row through the pure rules and believes nothing else that the file says.
 from __future__ import annotations
 
 import os
-import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from colearn.core import Entry, Genesis, InvalidRowError, Row, Step, encode_call
 from colearn.core.calls import Call
-from colearn.core.encoding import CALL_BYTES_MAX
 from colearn.core.events import Event
 from colearn.errors import (
     ConfigError,
     LedgerConflictError,
-    LedgerError,
-    LedgerTamperedError,
-    LedgerUnavailableError,
+    LocalProtocolError,
     RemoteProtocolError,
 )
 from colearn.identity import Key
+from colearn.ledger._file import SYNCHRONOUS, make_file, open_file, read_rows, translated
 from colearn.ledger.base import Head
 from colearn.ledger.contract import artefact
-from colearn.ledger.log import (
-    Clock,
-    LogLedger,
-    StoredRow,
-    rejected,
-    system_clock,
-    tampered,
-)
+from colearn.ledger.log import Clock, LogLedger, StoredRow, forked, rejected, system_clock
 
 __all__ = ["EmbeddedLedger"]
 
-_SCHEMA = """
-create table if not exists genesis (one integer primary key check (one = 1), document blob);
-create table if not exists rows (
-    height integer primary key, entry blob, signature blob, stamp integer, head blob
-);
-"""
-_BUSY_S = 30.0
-"""How long a writer waits for another process's write, in seconds."""
-
-_ENTRY_BYTES_MAX = CALL_BYTES_MAX + 56
 _POLL_S = (0.001, 0.02)
 """The shortest and the longest pause between looks at a file that another process writes."""
-
-_BATCH = 1000
 
 
 class EmbeddedLedger(LogLedger):
@@ -81,17 +60,19 @@ class EmbeddedLedger(LogLedger):
                 FULL survives that too, at some 0.3 ms a call.
 
         Raises:
-            ConfigError: There is no log in the file.
+            ConfigError: There is no log in the file, or `synchronous` is another word.
+            LedgerTamperedError: The file is damaged, or has other tables than a log.
             LedgerUnavailableError: It cannot be opened.
         """
-        if not path.is_file():
-            raise ConfigError(f"There is no ledger at {path}.", hint="Name a ledger.db.")
-        self.path = path
-        with _database(path):
-            self._db = _connect(path, synchronous)
-            genesis = _genesis(self._db, path)
-            super().__init__(genesis, clock)
-            self._version = -1
+        if synchronous not in SYNCHRONOUS:
+            raise ConfigError(f"synchronous is {' or '.join(SYNCHRONOUS)}, got {synchronous!r}.")
+        self.path = Path(path)
+        self._db, genesis = open_file(self.path, synchronous)
+        super().__init__(genesis, clock)
+        self._version = -1
+        self._opened = clock()
+        self._thread = threading.get_ident()
+        self._closed = False
 
     @staticmethod
     def create(path: Path, creator: str, *, drift_s: int = 0) -> None:
@@ -104,21 +85,18 @@ class EmbeddedLedger(LogLedger):
                 5 for several.
 
         Raises:
-            ConfigError: The file exists.
+            ConfigError: The file exists, or creator or drift cannot be in a genesis.
             LedgerUnavailableError: It cannot be written.
         """
         genesis = Genesis(artefact().digest, os.urandom(32).hex(), creator, drift_s)
         try:
-            path.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise ConfigError(f"{path} exists already.", hint="Name another file.") from error
-        except OSError as error:
-            raise LedgerUnavailableError(f"Cannot make {path}: {error.strerror}.") from error
-        with _database(path):
-            db = _connect(path, "FULL")
-            db.executescript(_SCHEMA)
-            db.execute("insert into genesis values (1, ?)", (genesis.encode(),))
-            db.close()
+            Genesis.decode(genesis.encode())
+        except (RemoteProtocolError, TypeError) as error:
+            raise ConfigError(
+                f"A ledger's creator is a lower-case address and its drift 0 to 65,535 seconds, "
+                f"got {creator!r} and {drift_s!r}."
+            ) from error
+        make_file(Path(path), genesis)
 
     def submit(self, key: Key, call: Call) -> tuple[Event, ...]:
         """Sign a call, order it and write it, in one transaction."""
@@ -153,9 +131,28 @@ class EmbeddedLedger(LogLedger):
         self._take(step)
         return self.replica.height, step.row.stamp
 
+    def put_back(self, begin: int, rows: Sequence[StoredRow]) -> int:
+        """Take in again what a reader has kept of a log that was cut; return the height (7.9).
+
+        The rows keep their stamps, so they are taken only with stamps from before this view was
+        opened: a log is cut while nobody has it open, by a power failure or an old copy, and
+        without this bound a member could date a new call back.
+
+        Args:
+            begin: The height of the first of them.
+            rows: In their order. Those that are here already are passed over.
+
+        Raises:
+            LedgerConflictError: Another row is at a height.
+            LedgerRejectedError: A row is not valid here, or too new; those before it were taken.
+        """
+        for height, stored in enumerate(rows, begin):
+            self._put_back(height, stored)
+        return self.replica.height
+
     def sync(self) -> int:
         """Read and verify what other processes have written."""
-        with _database(self.path):
+        with self._using():
             version = self._db.execute("pragma data_version").fetchone()[0]
             if version == self._version and not self.held:
                 return 0
@@ -169,7 +166,8 @@ class EmbeddedLedger(LogLedger):
         pause = _POLL_S[0]
         while not self.sync():
             left = until - time.monotonic()
-            if left <= 0:
+            # Written so that a timeout that is not a number ends at once.
+            if not left > 0:
                 return False
             time.sleep(min(pause, left))
             pause = min(2 * pause, _POLL_S[1])
@@ -181,42 +179,24 @@ class EmbeddedLedger(LogLedger):
         Raises:
             LedgerTamperedError: A row is no row by its form, or heights have a gap.
         """
-        height = begin
-        while True:
-            with _database(self.path):
-                found = self._db.execute(
-                    "select height, entry, signature, stamp, head from rows where height >= ? "
-                    "order by height limit ?",
-                    (height, _BATCH),
-                ).fetchall()
-            for record in found:
-                yield _stored(record, height)
-                height += 1
-            if len(found) < _BATCH:
-                return
+        return read_rows(self._db, self.path, begin)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; any thread may, and more than once."""
+        self._closed = True
         self._db.close()
 
     def _catch_up(self) -> int:
         """Take in the rows after the own ones; the last own one must still be there."""
         mine: Head = self.head
-        begin = max(mine.height, 1)
-        rows = self.history(begin)
+        rows = self.history(max(mine.height, 1))
         if mine.height:
             last = next(rows, None)
             if last is None or last.head != mine.digest:
-                raise LedgerTamperedError(
-                    f"{self.path} had row {mine.height} with head {mine.digest}, and now "
-                    f"{'it is gone' if last is None else f'its head is {last.head}'}.",
-                    entry=mine.height,
-                    rule="7.9",
-                    hint="Keep the file as evidence, and compare heads with the other members.",
-                )
+                raise forked(self.path, mine, None if last is None else last.head)
         return self._read(rows)
 
-    def _checked(self, row: Row, signer: str) -> Step:
+    def _checked(self, row: Row, signer: str | None = None) -> Step:
         try:
             return self.replica.check(row, signer=signer)
         except InvalidRowError as error:
@@ -224,13 +204,32 @@ class EmbeddedLedger(LogLedger):
 
     def _known_place(self, entry: Entry, signature: bytes, signer: str) -> tuple[int, int]:
         height = self.replica.place(signer, entry.nonce)
-        row = next(iter(self.history(height))).row
-        if (row.entry, row.signature) != (entry, signature):
+        stored = next(self.history(height), None)
+        if stored is None:
+            raise forked(self.path, Head(height, self.replica.heads[height]), None)
+        if (stored.row.entry, stored.row.signature) != (entry, signature):
             raise LedgerConflictError(
                 f"{signer} has another entry with nonce {entry.nonce}, at row {height}.",
                 hint="Read the ledger, and sign again.",
             )
-        return height, row.stamp
+        return height, stored.row.stamp
+
+    def _put_back(self, height: int, stored: StoredRow) -> None:
+        with self._writing():
+            if height <= self.replica.height:
+                if self.replica.heads[height] != stored.head:
+                    raise _taken(height)
+                return
+            if height > self.replica.height + 1:
+                raise rejected(InvalidRowError("place", f"row {height - 1} is missing"))
+            if stored.row.stamp > self._opened + self.genesis.drift_s:
+                reason = f"row {height} is stamped after this log was opened"
+                raise rejected(InvalidRowError("stamp", reason))
+            step = self._checked(stored.row)
+            if step.head != stored.head:
+                raise _taken(height)
+            self._insert(step)
+        self._take(step)
 
     def _insert(self, step: Step) -> None:
         entry, head = step.row.entry.encode(), bytes.fromhex(step.head)
@@ -240,9 +239,19 @@ class EmbeddedLedger(LogLedger):
         )
 
     @contextmanager
+    def _using(self) -> Iterator[None]:
+        if self._closed or self._thread != threading.get_ident():
+            raise LocalProtocolError(
+                "The ledger was closed, or is used in another thread than the one that opened it.",
+                hint="Open a view for each thread.",
+            )
+        with self._watching(), translated(self.path):
+            yield
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the file's one write lock, with everything read; all or nothing is written."""
-        with _database(self.path):
+        with self._using():
             self._db.execute("begin immediate")
             try:
                 self.sync()
@@ -254,69 +263,8 @@ class EmbeddedLedger(LogLedger):
                     self._db.execute("rollback")
                 raise
 
-    def _refuse_held_rows(self) -> None:
-        if self.held:
-            raise LedgerUnavailableError(
-                f"{self.path} has rows from the future by this machine's clock.",
-                hint="Set the clock right; rows ahead of it are held until it reaches them.",
-            )
 
-
-@contextmanager
-def _database(path: Path) -> Iterator[None]:
-    """Turn the database's errors into the ledger's."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise _database_error(path, error) from error
-
-
-def _database_error(path: Path, error: sqlite3.DatabaseError) -> LedgerError:
-    # These two mean that the bytes of the file are not what SQLite wrote.
-    if error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerTamperedError(
-            f"{path} is damaged: {error}.", entry=None, rule="7.9", hint="Restore a copy of it."
-        )
-    return LedgerUnavailableError(
-        f"Cannot use {path}: {error}.", hint="Is the disk full, or the file read-only?"
+def _taken(height: int) -> LedgerConflictError:
+    return LedgerConflictError(
+        f"This log has another row at height {height}.", hint="Compare heads with the members."
     )
-
-
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
-    # A file may claim values of any size; none that is longer than an entry is ever read.
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _ENTRY_BYTES_MAX + 4096)
-    db.execute("pragma journal_mode = wal")
-    db.execute(f"pragma synchronous = {synchronous}")
-    # The schema of a hostile file may name functions; none of them runs.
-    db.execute("pragma trusted_schema = off")
-    return db
-
-
-def _genesis(db: sqlite3.Connection, path: Path) -> Genesis:
-    try:
-        record = db.execute("select document from genesis").fetchone()
-    except sqlite3.OperationalError:
-        record = None
-    if record is None or not isinstance(record[0], bytes):
-        db.close()
-        raise ConfigError(f"There is no ledger in {path}.", hint="Name a ledger.db.")
-    try:
-        return Genesis.decode(record[0])
-    except RemoteProtocolError as error:
-        db.close()
-        raise LedgerTamperedError(f"{path}: {error}", entry=0, rule="7.9") from error
-
-
-def _stored(record: tuple[object, ...], height: int) -> StoredRow:
-    at, entry, signature, stamp, head = record
-    fits = isinstance(entry, bytes) and isinstance(signature, bytes) and isinstance(head, bytes)
-    if at != height or not fits or not isinstance(stamp, int) or stamp < 0:
-        raise tampered(height, "form", f"the file has {at!r} here, or values of other kinds")
-    assert isinstance(entry, bytes)
-    assert isinstance(signature, bytes)
-    assert isinstance(head, bytes)
-    try:
-        return StoredRow(Row(Entry.decode(entry), signature, stamp), head.hex())
-    except RemoteProtocolError as error:
-        raise tampered(height, "form", str(error)) from error

@@ -162,6 +162,38 @@ except ConfigError:
     assert [item.name for item in tmp_path.iterdir()] == ["key.json"]
 
 
+def test_a_file_that_appears_in_the_last_moment_is_not_written_over(tmp_path):
+    code = """
+import os, sys
+from colearn.errors import ConfigError
+from colearn.identity import Key, save
+
+def interfere(frame, event, function):
+    # The key is written beside its place, and somebody else takes the place now.
+    if event == "c_call" and function is os.fsync:
+        sys.setprofile(None)
+        with open(sys.argv[1], "x") as file:
+            file.write("first")
+
+sys.setprofile(interfere)
+try:
+    save(Key.generate(), sys.argv[1], None)
+except ConfigError as error:
+    print(error)
+"""
+    path = tmp_path / "key.json"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "never written over" in run.stdout, run.stderr
+    assert path.read_text() == "first"
+    assert [item.name for item in tmp_path.iterdir()] == ["key.json"]
+
+
 def test_a_write_that_fails_leaves_nothing(key, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))

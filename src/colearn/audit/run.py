@@ -1,0 +1,82 @@
+"""The audit: everything is read anew, nothing is believed (section 8)."""
+
+from __future__ import annotations
+
+from colearn.audit.blobs import check_blobs
+from colearn.audit.replay import LogReplay
+from colearn.audit.report import CHECKS, Check, Report
+from colearn.audit.source import LogSource
+from colearn.errors import ConfigError
+from colearn.ledger import Head
+
+__all__ = ["audit", "parse_head"]
+
+
+def audit(source: LogSource, *, bytecode: bool = False, head: Head | None = None) -> Report:
+    """Replay a ledger and check its blobs.
+
+    Args:
+        source: From `open_source`.
+        bytecode: Whether to run the contract's bytecode beside the pure rules.
+        head: A place that the ledger must contain, known from elsewhere.
+
+    Returns:
+        The report; a fault is a finding in it, not an error.
+
+    Raises:
+        LedgerError: The ledger cannot be read at all.
+        MissingExtraError: `bytecode` without the extra `evm`.
+    """
+    asked = {13: bytecode, 14: head is not None}
+    checks = {number: Check(number) for number in CHECKS if asked.get(number, True)}
+    replay = LogReplay(source.genesis, checks)
+    replay.run(source.rows)
+    _certified(replay, checks[8])
+    _blobs(replay, source, checks[9])
+    if head is not None:
+        _given_head(replay, head, checks[14])
+    replica = replay.replica
+    return Report(source.name, source.kind, replica.height, replica.head, tuple(checks.values()))
+
+
+def parse_head(text: str) -> Head:
+    """Read HEIGHT:HASH, as a run prints it.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    height, _, digest = text.partition(":")
+    hexadecimal = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+    if not (height.isascii() and height.isdigit() and len(height) < 16 and hexadecimal):
+        raise ConfigError(
+            f"Expected HEIGHT:HASH, got {text[:100]!r}.", hint="A run prints it as its head."
+        )
+    return Head(int(height), digest)
+
+
+def _certified(replay: LogReplay, check: Check) -> None:
+    """Say how far the rows are final; that they are not yet is no fault (7.9)."""
+    parts = []
+    for number, experiment in sorted(replay.replica.book.experiments.items()):
+        height = replay.replica.certified(number)
+        state = "over" if experiment.phase.name == "OVER" else "running"
+        parts.append(f"experiment {number} ({state}): up to row {height}")
+    check.detail = "; ".join(parts) or "no experiment"
+
+
+def _blobs(replay: LogReplay, source: LogSource, check: Check) -> None:
+    if source.store is None:
+        check.done = False
+        check.detail = "the blobs are not at hand"
+        return
+    count = sum(check_blobs(story, source.store, check) for story in replay.stories.values())
+    check.detail = f"{count} blobs read"
+
+
+def _given_head(replay: LogReplay, head: Head, check: Check) -> None:
+    replica = replay.replica
+    check.detail = f"row {head.height}"
+    if head.height > replica.height:
+        check.find(None, "7.9", f"a row {head.height} with head {head.digest}", "no such row")
+    elif replica.heads[head.height] != head.digest:
+        check.find(head.height, "7.9", f"head {head.digest}", replica.heads[head.height])

@@ -1,0 +1,64 @@
+"""The command that audits a ledger."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from colearn.audit import CHECKS, Report, Verdict, audit, open_source, parse_head
+from colearn.cli.exits import AUDIT_FINDINGS
+
+__all__ = ["audit_ledger"]
+
+_STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NOT_DONE: "yellow"}
+_FINDINGS_SHOWN = 20
+
+
+def audit_ledger(where: str, *, bytecode: bool, head: str | None, as_json: bool) -> None:
+    """Audit, print the report, and exit with `AUDIT_FINDINGS` if there is any.
+
+    Raises:
+        ColearnError: There is nothing to audit, or it cannot be read.
+    """
+    known = None if head is None else parse_head(head)
+    report = audit(open_source(where), bytecode=bytecode, head=known)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), sort_keys=True))
+    else:
+        _show(report)
+    if not report.passed:
+        raise typer.Exit(AUDIT_FINDINGS)
+
+
+def _show(report: Report) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, justify in (("", "right"), ("check", "left"), ("", "left"), ("", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for check in report.checks:
+        verdict = Text(check.verdict, _STYLES[check.verdict])
+        table.add_row(str(check.number), check.name, verdict, check.detail)
+    console.print(Text(f"{report.source} · {report.kind} ledger", "bold"))
+    console.print(table)
+    for check in report.checks:
+        for finding in check.findings[:_FINDINGS_SHOWN]:
+            text = f"check {check.number} ({check.name}), {finding}"
+            console.print(Text(text, "red"), soft_wrap=True)
+            console.print(
+                Text(f"  it proves that {CHECKS[check.number][1]}", "dim"), soft_wrap=True
+            )
+    console.print(f"head  {report.height}:{report.head}", soft_wrap=True)
+    if report.passed:
+        console.print(Text("Nothing was found against this ledger.", "green"))
+    else:
+        console.print(Text("This ledger is not what its members signed.", "bold red"))
+    if not any(check.number == 14 for check in report.checks):
+        console.print(
+            "A tail that was cut off cannot be seen from here: hold the ledger against a head that "
+            "you know, with --head HEIGHT:HASH.",
+            soft_wrap=True,
+        )
