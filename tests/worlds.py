@@ -108,6 +108,7 @@ class Twins:
         """The last calls and what the rules made of them, and what the contract made of the last."""
         return "\n".join([*map(repr, self.tail), f"but the contract: {bytecode!r}"])
 
+
 class Played:
     """What came of some worlds."""
 
@@ -275,9 +276,7 @@ class World:
 
     def propose(self):
         current = self.experiment.round
-        included = sum(
-            1 << seat for seat in current.contributions if self.chance.random() < 0.95
-        )
+        included = sum(1 << seat for seat in current.contributions if self.chance.random() < 0.95)
         count = self.chance.choice((1, 1, 1, 2, 3, 8))
         candidates = tuple(self.new() for _ in range(count))
         uri = "u" * self.chance.choice((0, 1, 31, 32, 60, 256))
@@ -329,7 +328,9 @@ class World:
             ballot = replace(ballot, not_worse=LIMIT - 1, better=7)
         holder = roster.addresses[seat] if seat < len(roster.addresses) else self.anybody()
         person = person_at(holder) if chance.random() < 0.99 else chance.choice(self.crowd)
-        ballot = signed(ballot, person, self.twins.book.domain, *self.at(), self.experiment.round.key)
+        ballot = signed(
+            ballot, person, self.twins.book.domain, *self.at(), self.experiment.round.key
+        )
         return self.forged(ballot) if chance.random() < 0.03 else ballot
 
     def forged(self, ballot):

@@ -182,15 +182,15 @@ def test_256_members_may_all_sleep_and_are_all_waited_for():
 
 def test_half_dormant_is_nobody_and_fewer_than_half_are_passed_over():
     group = Group(256, contribute_s=60, merge_tolerance=127)
-    awake = range(128, 256)
+    awake = range(128)
     for _ in range(2):
         group.contribute(*awake)
         group.advance()
     assert group.state.roster.missed_twice.bit_count() == 128
     assert group.state.roster.dormant == 0
-    group.do(0, c.Wake(group.number))
+    group.do(255, c.Wake(group.number))
     assert group.state.roster.dormant.bit_count() == 127
-    group.contribute(0, *awake)
+    group.contribute(255, *awake)
     assert group.phase is Phase.PROPOSE
 
 
@@ -236,13 +236,11 @@ def test_thresholds_of_16_bits_are_exact(numerator, denominator, size):
 def test_durations_of_32_bits_and_deadlines_of_40_fit():
     longest = 2**32 - 1
     group = Group(
-        3, now=NOW_MAX - 4 * 2**32, contribute_s=longest, propose_s=longest, vote_s=longest,
+        3, now=NOW_MAX - 1, contribute_s=longest, propose_s=longest, vote_s=longest,
         reveal_s=longest, merge_tolerance=1,
     )  # fmt: skip
-    group.advance()
-    group.now = NOW_MAX - 1
-    group.contribute(0, 1, 2)
     assert group.state.round.deadline == NOW_MAX - 1 + longest < 2**40
+    group.contribute(0, 1, 2)
     group.propose(included=7)
     voter = group.voters[0]
     ballot = c.Reveal(*group.at, 1, 0, NOTE, NOTE)
@@ -265,7 +263,10 @@ def test_a_phase_lasts_four_drifts_and_a_second_at_least(field, drift):
     assert twins.apply(c.Create(NOTE, NOTE, word, ""), address(0), 1)
     without = word & ~((2**32 - 1) << field)
     short = without | (least - 1) << field
-    for each, allowed in ((short, least == 1 and field in (32, 128)), (without, field in (32, 128))):
+    for each, allowed in (
+        (short, least == 1 and field in (32, 128)),
+        (without, field in (32, 128)),
+    ):
         assert bool(twins.apply(c.Create(NOTE, NOTE, each, ""), address(0), 1)) is allowed
         assert allowed or twins.tail[-1][-1] is Reason.DEADLINE_SHORT
 
@@ -440,12 +441,23 @@ def test_early_close_waits_exactly_until_the_outcome_is_known():
 
 def test_a_dormant_merger_is_passed_over_where_the_contributions_are_complete():
     group = Group(5, contribute_s=60, merge_tolerance=2)
-    for _ in range(2):
-        group.contribute(1, 2, 3, 4)
-        group.advance()
-        group.advance()
-        group.advance()
-    assert group.state.roster.dormant & 1
+    others = (1, 2, 3, 4)
+    group.contribute(*others)
+    group.advance()
+    group.advance()
+    assert (group.state.front, group.state.roster.dormant) == (1, 1)
+    group.skip()
+    group.contribute(*others)
+    group.skip()
+    group.skip()
+    group.contribute(*others)
+    assert group.state.front == 4
+    group.propose(included=0b11110)
+    for person in (1, 2, 3):
+        group.vote(person)
+    assert (group.phase, group.state.front) == (Phase.CONTRIBUTE, 0)
+    group.contribute(*others)
+    assert (group.phase, group.state.front) == (Phase.PROPOSE, 1)
 
 
 def test_rare_reasons_are_given_by_both():

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,14 @@ class Collective:
         self._sinks = [*([self.folder] if self.folder else []), *sinks]
         self.records_: list[RoundRecord] = []
         self.stopped_: str = ""
-        self._begin(model, seed, dict(terms or {}))
+        self._resources = ExitStack()
+        if self.folder is not None:
+            self._resources.callback(self.folder.release)
+        try:
+            self._begin(model, seed, dict(terms or {}))
+        except BaseException:
+            self.close()
+            raise
 
     def _begin(self, model: NamedArrays, seed: int, terms: dict[str, Any]) -> None:
         """Open ledger and store, let the nodes take their places, and catch up with the past."""
@@ -190,9 +198,7 @@ class Collective:
 
     def close(self) -> None:
         """Close the ledger and let another process have the run; what was written stays."""
-        self._ledger.close()
-        if self.folder is not None:
-            self.folder.release()
+        self._resources.close()
 
     def _repr_html_(self) -> str:
         return run_as_html(self.names, self.records_)
@@ -208,6 +214,7 @@ class Collective:
         if not path.exists():
             EmbeddedLedger.create(path, keys[0].address)
         ledger = EmbeddedLedger(path, clock=clock)
+        self._resources.callback(ledger.close)
         if self.folder is None:
             weakref.finalize(self, _forget, ledger, place)
         return ledger, store

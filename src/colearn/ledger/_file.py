@@ -22,6 +22,7 @@ from colearn.ledger.log import StoredRow, tampered
 
 __all__ = [
     "SYNCHRONOUS",
+    "file_identity",
     "limited",
     "make_file",
     "open_file",
@@ -89,7 +90,8 @@ def make_file(path: Path, genesis: Genesis) -> None:
         raise _exists(path)
     draft = path.with_name(f".{secrets.token_hex(8)}.ledger-draft")
     try:
-        with translated(path), closing(_connect(draft, "FULL")) as db:
+        with translated(path), closing(_connect(draft)) as db:
+            _set_journal(db, "FULL")
             db.execute("begin immediate")
             for statement in _SCHEMA.values():
                 db.execute(statement)
@@ -120,12 +122,24 @@ def open_file(path: Path, synchronous: str) -> tuple[sqlite3.Connection, Genesis
     if not path.is_file():
         raise ConfigError(f"There is no ledger at {path}.", hint="Name a ledger.db.")
     with translated(path):
-        db = _connect(path, synchronous)
+        db = _connect(path)
         try:
-            return db, read_genesis(db, path)
+            # Looked at before anything is set: it may be a database of something else.
+            genesis = read_genesis(db, path)
+            _set_journal(db, synchronous)
         except BaseException:
             db.close()
             raise
+    return db, genesis
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at a path from another one that takes its place."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def read_rows(db: sqlite3.Connection, path: Path, begin: int) -> Iterator[StoredRow]:
@@ -196,17 +210,20 @@ def limited(db: sqlite3.Connection) -> None:
     db.execute("pragma cell_size_check = on")
 
 
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     # Who uses the connection is checked by its ledger; this way a ledger can be closed anywhere.
     db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
     try:
         limited(db)
-        db.execute("pragma journal_mode = wal")
-        db.execute(f"pragma synchronous = {synchronous}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _set_journal(db: sqlite3.Connection, synchronous: str) -> None:
+    db.execute("pragma journal_mode = wal")
+    db.execute(f"pragma synchronous = {synchronous}")
 
 
 def _check_tables(db: sqlite3.Connection, path: Path) -> None:

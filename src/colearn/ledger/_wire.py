@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from colearn.core import Entry, Reason, Row
-from colearn.core.chain import GENESIS_BYTES_MAX, NUMBER_MAX
+from colearn.core.chain import NUMBER_MAX
 from colearn.core.encoding import CALL_BYTES_MAX
 from colearn.errors import RemoteProtocolError
 from colearn.ledger.log import StoredRow
@@ -170,7 +170,7 @@ class Refusal:
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """Return a document's bytes."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def load(data: bytes) -> Any:
@@ -242,13 +242,6 @@ def read_entry(source: bytes | Mapping[str, Any]) -> tuple[Entry, bytes]:
     return Entry.decode(entry), signature
 
 
-def read_genesis_bytes(data: bytes) -> bytes:
-    """Return the bytes of a genesis, if they are not too many."""
-    if len(data) > GENESIS_BYTES_MAX:
-        raise _malformed("a genesis that is too long")
-    return data
-
-
 def _object(document: Any, names: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(document, dict) or document.keys() != set(names):
         raise _malformed(f"something else than an object with {', '.join(names)}")
@@ -273,4 +266,6 @@ def _hex(value: Any, length: int | None) -> bytes:
 
 
 def _malformed(what: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"Expected a document of a ledger, got {what}.", peer="unknown", rule="7.8")
+    return RemoteProtocolError(
+        f"Expected a document of a ledger, got {what}.", peer="unknown", rule="7.8"
+    )

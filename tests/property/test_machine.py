@@ -1,0 +1,312 @@
+"""A state machine against the pure rules: safety in every call, liveness from every state (9)."""
+
+import os
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import Phase as Step
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from colearn.core import Book, Outcome, Phase, Reason, RefusedError, Rules
+from colearn.core.calls import CALLS, Abstain, Vote, VoteMany
+from colearn.core.events import Closed
+from colearn.core.experiment import NOBODY
+from tests.oracles import liveness
+from tests.oracles.safety import Watch
+from tests.oracles.scene import NAMES, Scene, address, digest
+from tests.oracles.wording import ELSEWHERE
+
+MEMBERS = st.integers(0, 7)
+OUTSIDERS = "wxyz"
+THRESHOLDS = [Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(1)]
+CHOICES = ["approve", "reject", "abstain", "silence"]
+
+
+def complete(scene, ballots):
+    """Let the open vote be completed, then pass; return the outcome and the model."""
+    there, number = scene.fork(), scene.it.round.number
+    for name, choice in ballots:
+        if there.place != (number, Phase.VOTE) or choice == "silence":
+            continue
+        if choice == "abstain":
+            there.do("abstain", name)
+        else:
+            there.do("vote", name, not_worse=int(choice == "approve"))
+    if there.place == (number, Phase.VOTE):
+        there.silence()
+    closed = next(event for event in there.told(Closed) if event.round_number == number)
+    return closed.result, closed.model
+
+
+class Machine(RuleBasedStateMachine):
+    council = blind = False
+
+    @initialize(
+        size=st.integers(2, 6),
+        threshold=st.sampled_from(THRESHOLDS),
+        early=st.booleans(),
+        tolerance=st.integers(0, 3),
+        rounds=st.sampled_from([0, 0, 3]),
+        patience=st.sampled_from([0, 0, 3]),
+    )
+    def begin(self, size, threshold, early, tolerance, rounds, patience):
+        rules = Rules(
+            threshold, 60 * self.council, 60, 60, 60 * self.blind, rounds, tolerance, early, patience
+        )
+        self.scene = Scene(size, rules)
+        self.watch = Watch(self.scene.it)
+        self.secrets, self.seen = {}, set()
+
+    # ------------------------------------------------------------------ making calls
+    def ask(self, name, who, /, **changes):
+        """Make a call; what is accepted is watched, what is refused must have changed nothing."""
+        scene = self.scene
+        call, before, was = scene.call(name, who, **changes), scene.it, repr(scene.book)
+        try:
+            book, events = scene.book.apply(call, address(who), scene.now)
+        except RefusedError as error:
+            # S5: a refused call changes no bit.
+            assert repr(scene.book) == was
+            return error.reason
+        self.watch.see(before, book.experiments[1], call, scene.now, events)
+        self.s4_closing_early_changes_nothing(call, who, events)
+        scene.book = book
+        return None
+
+    def member(self, index):
+        names = self.scene.members or NAMES
+        return names[index % len(names)]
+
+    @property
+    def open_vote(self):
+        it = self.scene.it
+        return it.phase is Phase.VOTE and not it.blind
+
+    # ------------------------------------------------------------------ S4
+    def s4_closing_early_changes_nothing(self, call, who, events):
+        """Play the same call under rules without early close, and complete the vote in every way."""
+        scene, it = self.scene, self.scene.it
+        if not self.open_vote or not it.rules.early_close or len(it.round.candidates) != 1:
+            return
+        if not isinstance(call, Vote | Abstain | VoteMany):
+            return
+        there = scene.fork()
+        later = replace(it, rules=replace(it.rules, early_close=False))
+        there.book = Book(there.book.domain, 0, {1: later})
+        there.book, told = there.book.apply(call, address(who), there.now)
+        if any(isinstance(event, Closed) for event in told):
+            return
+        missing = there.names(there.it.round.todo)
+        # The dormant first: who is awake ends the phase for them.
+        missing = sorted(missing, key=lambda name: name not in there.dormant)
+        ends = {
+            complete(there, zip(missing, choices, strict=True))
+            for choices in self.completions(len(missing))
+        }
+        closed = [event for event in events if isinstance(event, Closed)]
+        if closed:
+            assert ends == {(closed[0].result, closed[0].model)}
+        else:
+            # Nor is a vote left open that nothing can change any more (7.2).
+            assert {result for result, _ in ends} == {Outcome.ACCEPTED, Outcome.REJECTED}
+
+    @staticmethod
+    def completions(count):
+        """Every number of approvals and abstentions; the order makes no difference."""
+        for approve in range(count + 1):
+            for abstain in range(count + 1 - approve):
+                rest = count - approve - abstain
+                yield ["approve"] * approve + ["abstain"] * abstain + ["reject"] * rest
+        yield ["silence"] * count
+
+    # ------------------------------------------------------------------ what members do
+    @rule(index=MEMBERS, choice=st.integers(0, 9))
+    def somebody_acts(self, index, choice):
+        scene, it = self.scene, self.scene.it
+        awaited = scene.awaited or scene.members or NAMES
+        who = awaited[index % len(awaited)]
+        mask = choice % (1 << max(len(it.round.candidates), 1)) if choice < 8 else 1
+        if it.phase is Phase.CONTRIBUTE:
+            self.ask("contribute", who)
+        elif it.phase is Phase.PROPOSE:
+            candidates = tuple(digest(it.round.number, place) for place in range(1 + choice % 3))
+            self.ask("propose" if choice < 9 else "skip", who, candidates=candidates)
+        elif it.phase is Phase.VOTE and choice == 9:
+            self.ask("abstain", who)
+        elif it.phase is Phase.VOTE and it.blind:
+            self.somebody_commits(who, mask, choice)
+        elif it.phase is Phase.VOTE:
+            self.ask("vote", who, not_worse=mask)
+        elif it.phase is Phase.REVEAL:
+            self.somebody_reveals(who)
+        else:
+            self.ask("confirm", who)
+
+    def somebody_commits(self, who, mask, choice):
+        """S11: now and then to the same ballot in another place, which will open nothing."""
+        number = self.scene.it.round.number
+        elsewhere = {
+            0: {"experiment": 2},
+            1: {"round_number": number + 1},
+            2: {"domain": ELSEWHERE},
+            3: {"domain": replace(self.scene.book.domain, chain_id=2)},
+            4: {"key": digest("other candidates")},
+            5: {"voter": address("z")},
+        }.get(choice, {}) if mask % 2 else {}  # fmt: skip
+        commitment = self.scene.commitment(who, not_worse=mask, **elsewhere)
+        if self.ask("commit", who, commitment=commitment) is None:
+            self.secrets[number, who] = (mask, bool(elsewhere))
+
+    def somebody_reveals(self, who):
+        mask, elsewhere = self.secrets[self.scene.it.round.number, who]
+        late = self.scene.now > self.scene.it.round.deadline
+        assert self.ask("reveal", who, not_worse=mask ^ 1) in (Reason.COMMITMENT, Reason.LATE)
+        assert self.ask("reveal", who, not_worse=mask, salt="00" * 32) is not None
+        expected = Reason.LATE if late else Reason.COMMITMENT if elsewhere else None
+        assert self.ask("reveal", who, not_worse=mask) is expected
+
+    @rule(name=st.sampled_from(sorted(set(CALLS) - {"create"})), who=st.sampled_from("abcdez"))
+    def anybody_asks_for_anything(self, name, who):
+        self.ask(name, who)
+
+    @precondition(lambda self: self.open_vote)
+    @rule(indices=st.lists(MEMBERS, min_size=1, max_size=6), mask=st.integers(0, 1))
+    def a_relay_brings_ballots(self, indices, mask):
+        voters = [self.member(index) for index in indices]
+        ballots = tuple(self.scene.ballot(voter, mask) for voter in voters)
+        self.ask("vote_many", "z", ballots=ballots)
+
+    @precondition(lambda self: self.open_vote)
+    @rule(index=MEMBERS, flaw=st.integers(0, 7))
+    def a_relay_brings_ballots_of_elsewhere(self, index, flaw):
+        """S11: a ballot is valid in its ledger, experiment, round and candidate list alone."""
+        scene, voter = self.scene, self.member(index)
+        number = scene.it.round.number
+        changes = [
+            {"domain": ELSEWHERE},
+            {"domain": replace(scene.book.domain, chain_id=2)},
+            {"experiment": 2},
+            {"round_number": number + 1},
+            {"round_number": number - 1},
+            {"key": digest("other candidates")},
+            {"signer": "z"},
+        ]
+        if flaw < len(changes):
+            ballot = scene.ballot(voter, **changes[flaw])
+        else:
+            ballot = replace(scene.ballot(voter, 0), not_worse=1)
+        late = scene.now > scene.it.round.deadline
+        proposes = voter == scene.front
+        expected = Reason.NO_VOTER if proposes else Reason.SIGNATURE
+        found = self.ask("vote_many", "z", ballots=(ballot,))
+        assert found is (Reason.LATE if late else expected)
+
+    # ------------------------------------------------------------------ time
+    @rule(seconds=st.sampled_from([1, 7, 40]))
+    def time_passes(self, seconds):
+        self.scene.now += seconds
+
+    @precondition(lambda self: liveness.running(self.scene))
+    @rule()
+    def a_deadline_passes(self):
+        self.scene.now = max(self.scene.now, self.scene.it.round.deadline)
+        assert self.ask("advance", "z") is Reason.EARLY or self.scene.now > 1_000
+        self.scene.now += 1
+        self.ask("advance", "z")
+
+    # ------------------------------------------------------------------ who takes part
+    @rule(index=MEMBERS, kind=st.integers(1, 3), about=st.sampled_from("abcdewxyz"))
+    def a_motion(self, index, kind, about):
+        target = NOBODY if kind == 3 else address(about)
+        self.ask("motion", self.member(index), kind=kind, target=target)
+
+    @precondition(lambda self: any(m > 0 for m in self.scene.it.roster.motions.values()))
+    @rule(data=st.data())
+    def all_support_a_motion(self, data):
+        motions = self.scene.it.roster.motions
+        open_ones = sorted(this for this, supporters in motions.items() if supporters > 0)
+        kind, target = data.draw(st.sampled_from(open_ones))
+        for who in self.scene.members:
+            self.ask("motion", who, kind=kind, target=target)
+
+    @rule(who=st.sampled_from("abcde" + OUTSIDERS))
+    def somebody_joins(self, who):
+        self.ask("join", who)
+
+    @rule(index=MEMBERS)
+    def somebody_leaves(self, index):
+        self.ask("leave", self.member(index))
+
+    @rule(index=MEMBERS)
+    def somebody_wakes(self, index):
+        self.ask("wake", self.member(index))
+
+    # ------------------------------------------------------------------ S3, and liveness
+    @precondition(lambda self: self.open_vote)
+    @rule(data=st.data())
+    def s3_acceptance_is_monotone(self, data):
+        """reject = silence <= abstain <= approve, whoever casts what beside it."""
+        scene = self.scene
+        missing = sorted(scene.awaited, key=lambda name: name not in scene.dormant)
+        if not missing or scene.now > scene.it.round.deadline:
+            return
+        ballots = {name: data.draw(st.sampled_from(CHOICES)) for name in missing}
+        one = data.draw(st.sampled_from(missing))
+        accepted = [
+            complete(scene, {**ballots, one: choice}.items())[0] is Outcome.ACCEPTED
+            for choice in ("reject", "silence", "abstain", "approve")
+        ]
+        rejects, silent, abstains, approves = accepted
+        assert rejects == silent
+        assert rejects <= abstains <= approves
+
+    @invariant()
+    def liveness_holds_from_here(self):
+        """L1 to L5, from every state that is reached for the first time."""
+        if not hasattr(self, "scene") or not liveness.running(self.scene):
+            return
+        it = self.scene.it
+        here = hash(repr(replace(it, round=replace(it.round, deadline=0))))
+        if here in self.seen:
+            return
+        self.seen.add(here)
+        count = len(self.seen)
+        liveness.l1_l4_silence_closes_every_round(self.scene)
+        liveness.l2_honest_proposals_pass(self.scene, hostile=bool(count % 2), silent=count)
+        if count % 3 == 0:
+            liveness.l3_the_gone_cost_two_deadlines_each(self.scene, count // 3)
+        liveness.l5_a_council_reaches_its_vote(self.scene, count)
+
+    def teardown(self):
+        if hasattr(self, "scene") and self.scene.phase is Phase.OVER:
+            # L1: only OVER has no call that goes on.
+            assert self.ask("advance", "z") is Reason.PHASE
+            assert self.ask("join", "z") is Reason.OVER
+
+
+class Council(Machine):
+    council = True
+
+
+class Blind(Machine):
+    blind = True
+
+
+class BlindCouncil(Machine):
+    council = blind = True
+
+
+@pytest.mark.parametrize("kind", [Machine, Council, Blind, BlindCouncil])
+def test_safety_s1_to_s9_and_s11_and_liveness_l1_to_l5(kind):
+    machine = kind.TestCase
+    machine.settings = settings(
+        max_examples=int(os.environ.get("COLEARN_EXAMPLES", "40")),
+        stateful_step_count=40,
+        deadline=None,
+        # The explanations trace every line, which takes minutes here.
+        phases=[Step.explicit, Step.reuse, Step.generate, Step.shrink],
+    )
+    machine().runTest()
