@@ -21,7 +21,7 @@ FAULTS = [
     ("floor for ceil", "unsafe_add(unsafe_mul(3, n), 3) >> 2", "unsafe_mul(3, n) >> 2"),
     ("a tie is accepted", "min(unsafe_add(share, 1), c)", "min(share, c)"),
     ("the proposer decides alone", "c), 2), 1)", "c), 1), 1)"),
-    ("a second approval too many", "BITS_16 >= needed:", "BITS_16 > needed:"),
+    ("one of several candidates needs one approval more", "BITS_16 >= needed:", "BITS_16 > needed:"),
     ("newcomers stand before the last proposer", "        last = unsafe_sub(given, 1)\n        self.ring[experiment][last] = (\n            self.ring[experiment][last]", "        self.ring[experiment][unsafe_sub(given, 1)] = (\n            self.ring[experiment][unsafe_sub(given, 1)]"),
     ("leavers keep their turn", "(members >> found) & 1 != 0", "True"),
     ("empty rounds use up rounds", "return unsafe_add(turn, 1 << EMPTY)", "return unsafe_add(turn, 1 << EMPTY | 1 << COUNTED)"),

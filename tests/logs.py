@@ -24,6 +24,9 @@ def digest(*parts):
 
 SPECIFICATION, MODEL = digest("specification"), digest("model 0")
 
+ME = Key.from_seed(1, "me")
+CREATE = calls.Create(SPECIFICATION, MODEL, RULES.to_word(), "")
+
 
 class SetClock:
     """A clock that stands until it is set; threads may share it."""

@@ -10,7 +10,7 @@ from functools import cache
 
 from coincurve import PrivateKey
 
-from colearn.core import Book, Phase, Reason, RefusedError, Rules
+from colearn.core import Book, Phase, RefusedError, Rules
 from colearn.core import calls as c
 from colearn.core.bindings import ZERO, Domain, ballot_digest, commitment
 from colearn.core.events import Closed
@@ -311,7 +311,7 @@ class World:
         return self.commitments.get((voter, *self.at()), nothing), voter
 
     def vote_many(self):
-        current, roster = self.experiment.round, self.experiment.roster
+        roster = self.experiment.roster
         voters = roster.members & ~(1 << self.experiment.front if roster.queue.order else 0)
         seats = self.awake(voters) or seats_of(voters) or [0]
         count = self.chance.randint(1, max(2, len(seats)))

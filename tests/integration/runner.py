@@ -36,7 +36,7 @@ class Walker:
     def mli_test_weights(self, weights):
         time.sleep(0.005)
         score = self.score(weights.weights["w"])
-        if self.place == 3 and self.round_number == 4:
+        if self.place == 3 and int(1e6 * weights.weights["w"][0]) % 5 == 0:
             raise RuntimeError("a bad day")
         return ProposedWeights(
             weights=weights, vote_score=score, vote=score > self.score(self.model)

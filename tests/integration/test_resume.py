@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.integration.runner import Walker
 
 from colearn.audit import audit, open_source, parse_head
 from colearn.errors import ConfigError
 from colearn.experiment import Collective
-from tests.integration.runner import Walker
 
 RUNNER = Path(__file__).with_name("runner.py")
 
@@ -28,25 +28,22 @@ def finish(process):
     return out.decode().strip()
 
 
-def killed_until_done(folder, chance, kills_max=40):
-    """Kill the run at random moments after it has begun to write, until it is done once."""
-    kills = 0
-    while kills < kills_max:
+def killed_until_done(folder, chance, kills_max=12):
+    """Kill the run at random moments after it has gone on, and let it end at last."""
+    path = folder / "observations.jsonl"
+    for kills in range(kills_max):
+        before = path.stat().st_size if path.exists() else 0
         process = start(folder)
-        path, seen = folder / "ledger.db-wal", None
-        while process.poll() is None and (
-            seen is None or seen == path.exists() and path.stat().st_size
-        ):
-            seen = path.stat().st_size if path.exists() else None
+        while process.poll() is None and (path.stat().st_size if path.exists() else 0) == before:
             time.sleep(0.001)
         time.sleep(chance.uniform(0.0, 0.12))
         if process.poll() is not None:
-            break
+            finish(process)
+            return kills
         process.kill()
         process.communicate()
-        kills += 1
-    finish(start(folder) if process.poll() != 0 else process)
-    return kills
+    finish(start(folder))
+    return kills_max
 
 
 @pytest.mark.slow

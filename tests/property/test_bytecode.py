@@ -8,9 +8,10 @@ import pytest
 if importlib.util.find_spec("pyrevm") is None and os.environ.get("COLEARN_REQUIRE_ALL") != "1":
     pytest.skip("no pyrevm here: pip install 'colearn[evm]'", allow_module_level=True)
 
+from tests.worlds import SEED, play
+
 from colearn.core import Reason
 from colearn.core.calls import CALLS
-from tests.worlds import SEED, play
 
 CHUNKS = 10
 CALLS_A_CHUNK = 4000

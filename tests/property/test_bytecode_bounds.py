@@ -9,13 +9,14 @@ import pytest
 if importlib.util.find_spec("pyrevm") is None and os.environ.get("COLEARN_REQUIRE_ALL") != "1":
     pytest.skip("no pyrevm here: pip install 'colearn[evm]'", allow_module_level=True)
 
+from tests.worlds import DOMAIN, Twins, address, digest, signed
+
 from colearn.core import Phase, Reason, Rules
 from colearn.core import calls as c
 from colearn.core.bindings import ZERO, Domain, commitment
 from colearn.core.experiment import NOBODY
 from colearn.errors import LedgerError, LocalProtocolError
-from colearn.ledger.bytecode import NOW_MAX, BytecodeReplica, _place
-from tests.worlds import DOMAIN, Twins, address, digest, signed
+from colearn.ledger.bytecode import NOW_MAX, BytecodeReplica, slot
 
 LIMIT = 2**256
 NOTE = digest("note")
@@ -120,8 +121,8 @@ class Group:
         book = self.twins.book
         experiments = {**book.experiments, self.number: state}
         self.twins.book = replace(book, experiments=experiments)
-        slot = _place(3, self.number)
-        self.twins.replica._evm.insert_account_storage(DOMAIN.contract, slot, turn)
+        place = slot("turn", self.number)
+        self.twins.replica._evm.insert_account_storage(DOMAIN.contract, place, turn)
         self.twins.check_all()
 
 

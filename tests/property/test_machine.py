@@ -26,15 +26,19 @@ CHOICES = ["approve", "reject", "abstain", "silence"]
 
 
 def complete(scene, ballots):
-    """Let the open vote be completed, then pass; return the outcome and the model."""
+    """Let the open vote be completed, then pass; return the outcome and the model.
+
+    Who approves, approves every candidate.
+    """
     there, number = scene.fork(), scene.it.round.number
+    every = (1 << len(scene.it.round.candidates)) - 1
     for name, choice in ballots:
         if there.place != (number, Phase.VOTE) or choice == "silence":
             continue
         if choice == "abstain":
             there.do("abstain", name)
         else:
-            there.do("vote", name, not_worse=int(choice == "approve"))
+            there.do("vote", name, not_worse=every if choice == "approve" else 0)
     if there.place == (number, Phase.VOTE):
         there.silence()
     closed = next(event for event in there.told(Closed) if event.round_number == number)
@@ -161,7 +165,7 @@ class Machine(RuleBasedStateMachine):
             self.secrets[number, who] = (mask, bool(elsewhere))
 
     def somebody_reveals(self, who):
-        mask, elsewhere = self.secrets[self.scene.it.round.number, who]
+        mask, elsewhere = self.secrets.get((self.scene.it.round.number, who), (1, False))
         late = self.scene.now > self.scene.it.round.deadline
         assert self.ask("reveal", who, not_worse=mask ^ 1) in (Reason.COMMITMENT, Reason.LATE)
         assert self.ask("reveal", who, not_worse=mask, salt="00" * 32) is not None

@@ -131,7 +131,7 @@ class Collective:
             self._ledger,
         )
         if self._ledger.replica.height:
-            self._require_own(origin)
+            self._require_own(origin, list(members))
         self._group.establish(origin, self.rules)
         if self.folder is not None:
             self.folder.write_members(members, seed)
@@ -219,10 +219,12 @@ class Collective:
             weakref.finalize(self, _forget, ledger, place)
         return ledger, store
 
-    def _require_own(self, origin: Origin) -> None:
-        """Refuse to go on with a run of other rules, another specification or another model 0."""
+    def _require_own(self, origin: Origin, members: list[str]) -> None:
+        """Refuse to go on with a run of other members, rules, specification or model 0."""
         experiment = self._group.experiment
-        if experiment.specification != origin.specification or experiment.rules != self.rules:
+        seated = list(experiment.roster.addresses)
+        same = experiment.specification == origin.specification and experiment.rules == self.rules
+        if not same or seated != members[: len(seated)]:
             raise ConfigError(
                 "The run in the folder was made with other settings, learners or data.",
                 hint="Resume with what it was started with.",

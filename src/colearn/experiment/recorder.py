@@ -48,7 +48,8 @@ class Recorder:
             if isinstance(event, Proposed):
                 self._open.proposal = event.candidates[0]
             elif isinstance(event, Voted | Revealed):
-                self._open.ballots[self._names[event.voter]] = _ballot(event)
+                name = self._names.get(event.voter, event.voter)
+                self._open.ballots[name] = _ballot(event)
             elif isinstance(event, Closed):
                 self._open.closed = event
                 self._closed.append(self._open)

@@ -69,7 +69,7 @@ def to_calldata(call: Call) -> bytes:
     kinds = [kind for _, kind in inputs]
     try:
         values = [_WRITE.get(kind, _same)(getattr(call, field)) for field, kind in inputs]
-        return begin + encode(kinds, values)
+        return begin + bytes(encode(kinds, values))
     except (EncodingError, ValueError, TypeError, AttributeError) as error:
         raise LocalProtocolError(
             f"A call {name!r} has a field that the contract does not take: {error}."

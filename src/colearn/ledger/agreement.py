@@ -109,7 +109,9 @@ def _turn(replica: BytecodeReplica, experiment: Experiment) -> _Compared:
         }
     for name, value in expected.items():
         yield name, found[name], value
-    yield "threshold", Fraction(found["numerator"], found["denominator"]), rules.threshold
+    denominator = found["denominator"]
+    threshold = Fraction(found["numerator"], denominator) if denominator else None
+    yield "threshold", threshold, rules.threshold
 
 
 def _desk(replica: BytecodeReplica, experiment: Experiment) -> _Compared:
@@ -154,6 +156,7 @@ def _seats(replica: BytecodeReplica, experiment: Experiment) -> _Compared:
         if seat == experiment.front:
             break
     yield "turns", tuple(order), roster.queue.order
+    yield "seat behind the last turn", seat, experiment.front
 
 
 def _people(replica: BytecodeReplica, experiment: Experiment) -> _Compared:

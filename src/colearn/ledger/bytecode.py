@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("pyrevm", extra="evm") from error
 
-__all__ = ["NOW_MAX", "BytecodeReplica"]
+__all__ = ["NOW_MAX", "BytecodeReplica", "slot"]
 
 NOW_MAX = 2**40 - 2**32
 """The contract keeps deadlines in 40 bits, and the longest phase has 32: the year 36,676."""
@@ -42,8 +42,6 @@ class BytecodeReplica:
     Attributes:
         domain: The chain id and the contract's own address, so that ballots and commitments made
             for a log or for another chain are valid here.
-        gas_used: Of the last accepted call, as a receipt says: the transaction and its calldata
-            included, refunds deducted.
     """
 
     def __init__(self, domain: Domain, drift_s: int = 0) -> None:
@@ -53,7 +51,6 @@ class BytecodeReplica:
             LedgerError: The constructor refuses the drift.
         """
         self.domain = domain
-        self.gas_used = 0
         config = pyrevm.CfgEnv(chain_id=domain.chain_id)
         self._evm = pyrevm.EVM(env=pyrevm.Env(cfg=config), spec_id=_FORK)
         compiled = artefact()
@@ -88,27 +85,31 @@ class BytecodeReplica:
             _raise_refusal(error)
         result = self._evm.result
         assert result is not None
-        self.gas_used = result.gas_used
         return tuple(from_log(*log.data) for log in result.logs)
 
     def read(self, variable: str, *keys: int | str, offset: int = 0) -> int:
-        """Return a word of the contract's storage.
+        """Return a word of the contract's storage, found as by `slot`."""
+        return int(self._evm.storage(self.domain.contract, slot(variable, *keys, offset=offset)))
 
-        Args:
-            variable: Its name in the source.
-            keys: What a mapping is read at, outermost first: numbers, and addresses as text.
-            offset: The index into an array.
-        """
-        slot = artefact().storage[variable]
-        for key in keys:
-            slot = _place(slot, int(key, 16) if isinstance(key, str) else key)
-        return int(self._evm.storage(self.domain.contract, slot + offset))
+
+def slot(variable: str, *keys: int | str, offset: int = 0) -> int:
+    """Return where the contract's storage has a word.
+
+    Args:
+        variable: Its name in the source.
+        keys: What a mapping is read at, outermost first: numbers, and addresses as text.
+        offset: The index into an array.
+    """
+    place = artefact().storage[variable]
+    for key in keys:
+        place = _behind(place, int(key, 16) if isinstance(key, str) else key)
+    return place + offset
 
 
 @lru_cache(maxsize=2**16)
-def _place(slot: int, key: int) -> int:
+def _behind(place: int, key: int) -> int:
     """Return the slot of a mapping's value, as the compiler lays mappings out."""
-    return int.from_bytes(keccak256(word(slot) + word(key)), "big")
+    return int.from_bytes(keccak256(word(place) + word(key)), "big")
 
 
 def _raise_refusal(error: RuntimeError) -> NoReturn:

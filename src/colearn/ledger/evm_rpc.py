@@ -23,7 +23,15 @@ try:
 except ImportError as error:
     raise MissingExtraError("web3", extra="evm") from error
 
-__all__ = ["ANSWER_BYTES_MAX", "Node", "NodeRefusal", "bytes_of", "digest_of", "number_of"]
+__all__ = [
+    "ANSWER_BYTES_MAX",
+    "NodeRefusal",
+    "RpcNode",
+    "TooLongError",
+    "bytes_of",
+    "digest_of",
+    "number_of",
+]
 
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 """A block of 36 million gas can log 4 MiB, which is 9 MiB of JSON."""
@@ -51,7 +59,11 @@ class NodeRefusal(ColearnError):  # noqa: N818  (an answer, which most callers e
         self.data = data
 
 
-class Node:
+class TooLongError(LedgerUnavailableError):
+    """An answer was longer than any is read."""
+
+
+class RpcNode:
     """A node of a chain.
 
     Attributes:
@@ -96,9 +108,12 @@ class Node:
             raise self._unavailable(f"answers with status {error.response.status_code}") from None
         except requests.TooManyRedirects:
             raise self._unavailable("sends its clients elsewhere") from None
-        except _TooMuchError as error:
-            raise self._unavailable(str(error)) from None
-        except requests.Timeout:
+        except _TooMuchError:
+            raise TooLongError(
+                f"The node {self.shown} answers with more than {ANSWER_BYTES_MAX} bytes.",
+                hint="Ask another node of the chain.",
+            ) from None
+        except (requests.Timeout, _TooSlowError):
             raise self._unavailable(f"has not answered within {self._timeout_s:g} s") from None
         except OSError:
             raise self._unavailable("cannot be reached") from None
@@ -176,8 +191,12 @@ def _printable(value: Any) -> str:
     return _UNPRINTABLE.sub("?", text[:_SAID_MAX])
 
 
-class _TooMuchError(OSError):
-    """An answer is longer or takes longer than any honest one."""
+class _TooMuchError(Exception):
+    """An answer is longer than any honest one."""
+
+
+class _TooSlowError(Exception):
+    """An answer comes in a trickle."""
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -207,9 +226,9 @@ class _BoundedBody:
         while piece := self._body.read1(_PIECE_BYTES, decode_content=False):
             count += len(piece)
             if count > ANSWER_BYTES_MAX:
-                raise _TooMuchError(f"answers with more than {ANSWER_BYTES_MAX} bytes")
+                raise _TooMuchError
             if time.monotonic() > until:
-                raise _TooMuchError(f"has not ended its answer within {self._timeout_s:g} s")
+                raise _TooSlowError
             yield piece
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from tests.logs import (
+    CREATE,
     DRIFT_S,
-    MODEL,
+    ME,
     RULES,
-    SPECIFICATION,
     START,
     Group,
     SetClock,
@@ -28,7 +28,7 @@ from tests.logs import (
     make_log,
 )
 
-from colearn.core import Row, calls, encode_call
+from colearn.core import Row, encode_call
 from colearn.errors import (
     ColearnError,
     ConfigError,
@@ -43,8 +43,6 @@ from colearn.ledger import EmbeddedLedger, Head
 from colearn.ledger.contract import artefact
 from colearn.ledger.log import StoredRow
 
-ME = Key.from_seed(1, "me")
-CREATE = calls.Create(SPECIFICATION, MODEL, RULES.to_word(), "")
 ADDRESS = ME.address
 
 

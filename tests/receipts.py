@@ -1,0 +1,118 @@
+"""The contract on a real EVM node (anvil, london), beside the pure rules and the private EVM."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from colearn.core.bindings import Domain, word
+from colearn.ledger.abi import from_log, to_calldata
+from colearn.ledger.contract import artefact
+from tests.worlds import Twins
+
+ROOT = Path(__file__).parents[1]
+INSTALL = "npm install --no-save --prefix .tools @foundry-rs/anvil@1.7.1"
+DEPLOYER = "0x" + "de" * 20
+BEGIN = 1_700_000_000
+"""Where the node's clock starts; afterwards it is where the calls say."""
+
+_PATIENCE_S = 20.0
+
+
+def anvil():
+    """Where the node's program is, or None: COLEARN_ANVIL, the path, or what npm installed."""
+    named = os.environ.get("COLEARN_ANVIL") or shutil.which("anvil")
+    installed = (ROOT / ".tools" / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil")
+    return named or next(map(str, installed), None)
+
+
+class Node:
+    """A node of a chain of its own; anybody may send from any address, for free.
+
+    Attributes:
+        now: The time of the latest call, as the callers count it.
+    """
+
+    def __init__(self, program):
+        self.now = BEGIN
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        options = ("--hardfork", "london", "--silent", "--auto-impersonate", "--port", self.port)
+        free_gas = ("--gas-price", 0, "--base-fee", 0, "--gas-limit", 30_000_000)
+        command = [program, *map(str, (*options, *free_gas, "--timestamp", BEGIN - 1))]
+        self._process = subprocess.Popen(command)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
+
+    def __enter__(self):
+        limit = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self.ask("eth_chainId")
+                return self
+            except OSError:
+                self._connection.close()
+                if time.monotonic() > limit:
+                    self.__exit__()
+                    raise
+                time.sleep(0.02)
+
+    def __exit__(self, *_):
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, method, *params):
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        headers = {"content-type": "application/json"}
+        self._connection.request("POST", "/", json.dumps(request), headers)
+        answer = json.load(self._connection.getresponse())
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def send(self, sender, to, data):
+        """Make a transaction, and return its receipt."""
+        transaction = {"from": sender, "data": "0x" + data.hex(), "gas": hex(25_000_000)}
+        named = transaction if to is None else transaction | {"to": to}
+        place = self.ask("eth_sendTransaction", named | {"gasPrice": "0x0"})
+        limit = time.monotonic() + _PATIENCE_S
+        while (receipt := self.ask("eth_getTransactionReceipt", place)) is None:
+            assert time.monotonic() < limit, "the node does not mine"
+            time.sleep(0.001)
+        return receipt
+
+
+class Receipts(Twins):
+    """Twins whose accepted calls a real node takes as well, with what its receipts say.
+
+    Attributes:
+        gas: Of each accepted call: 21,000, calldata, execution, less refunds.
+        deployment_gas: Of the deployment.
+    """
+
+    def __init__(self, node):
+        receipt = node.send(DEPLOYER, None, artefact().bytecode + word(0))
+        self.node, self.gas = node, []
+        self.deployment_gas = int(receipt["gasUsed"], 16)
+        super().__init__(
+            domain=Domain(int(node.ask("eth_chainId"), 16), receipt["contractAddress"])
+        )
+
+    def apply(self, call, sender, now):
+        events = super().apply(call, sender, now)
+        if events is not None:
+            self.node.ask("evm_setNextBlockTimestamp", now)
+            receipt = self.node.send(sender, self.book.domain.contract, to_calldata(call))
+            assert receipt["status"] == "0x1"
+            assert tuple(map(event_of, receipt["logs"])) == events
+            self.gas.append(int(receipt["gasUsed"], 16))
+        return events
+
+
+def event_of(log):
+    topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+    return from_log(topics, bytes.fromhex(log["data"][2:]))
