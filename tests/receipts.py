@@ -1,5 +1,6 @@
 """The contract on a real EVM node (anvil, london), beside the pure rules and the private EVM."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -9,10 +10,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from colearn.core.bindings import Domain, word
+from colearn.core import Rules
+from colearn.core import calls as c
+from colearn.core.bindings import Domain, commitment, word
 from colearn.ledger.abi import from_log, to_calldata
 from colearn.ledger.contract import artefact
-from tests.worlds import Twins
+from tests.worlds import Twins, address, signed
 
 ROOT = Path(__file__).parents[1]
 INSTALL = "npm install --no-save --prefix .tools @foundry-rs/anvil@1.7.1"
@@ -20,6 +23,8 @@ DEPLOYER = "0x" + "de" * 20
 BEGIN = 1_700_000_000
 """Where the node's clock starts; afterwards it is where the calls say."""
 
+URI = "ipfs://" + "u" * 53
+NOTE = hashlib.sha256(b"note").hexdigest()
 _PATIENCE_S = 20.0
 
 
@@ -53,13 +58,14 @@ class Node:
         while True:
             try:
                 self.ask("eth_chainId")
-                return self
             except OSError:
                 self._connection.close()
                 if time.monotonic() > limit:
                     self.__exit__()
                     raise
                 time.sleep(0.02)
+            else:
+                return self
 
     def __exit__(self, *_):
         self._connection.close()
@@ -111,6 +117,78 @@ class Receipts(Twins):
             assert tuple(map(event_of, receipt["logs"])) == events
             self.gas.append(int(receipt["gasUsed"], 16))
         return events
+
+
+class Group:
+    """Members of one experiment, and what their calls cost."""
+
+    def __init__(self, node, size, **rules):
+        self.people = [address(person) for person in range(size)]
+        self.node, self.receipts = node, Receipts(node)
+        node.now += 1000  # more than the node's own clock has run meanwhile
+        word = Rules(**{"propose_s": 600, "vote_s": 600} | rules).to_word()
+        self.creating = self.do(0, c.Create(NOTE, NOTE, word, URI))
+        for begin in range(0, size, 64):
+            self.inviting = self.do(0, c.Invite(1, tuple(self.people[begin : begin + 64])))
+        for person in range(size):
+            self.joining = self.do(person, c.Join(1, NOTE, NOTE, NOTE))
+        self.starting = self.do(0, c.Start(1, self.state.roster.digest))
+
+    @property
+    def state(self):
+        return self.receipts.experiment(1)
+
+    @property
+    def at(self):
+        return 1, self.state.round.number
+
+    def do(self, person, call):
+        before = len(self.receipts.gas)
+        self.node.now += 1
+        self.receipts.apply(call, self.people[person], self.node.now)
+        assert len(self.receipts.gas) == before + 1, self.receipts.tail[-1]
+        return self.receipts.gas[-1]
+
+    @property
+    def voters(self):
+        return [person for person in range(len(self.people)) if person != self.state.front]
+
+    def contribute(self):
+        return [
+            self.do(person, c.Contribute(*self.at, self.state.model, NOTE))
+            for person in range(len(self.people))
+        ]
+
+    def propose(self, candidates=1, included=0):
+        digests = [hashlib.sha256(f"{self.at} {i}".encode()) for i in range(candidates)]
+        names = tuple(digest.hexdigest() for digest in digests)
+        call = c.Propose(*self.at, self.state.model, included, names, URI)
+        return self.do(self.state.front, call)
+
+    def vote(self):
+        masks = (1 << len(self.state.round.candidates)) - 1
+        call = c.Vote(*self.at, self.state.round.key, masks, 0, NOTE)
+        return [self.do(person, call) for person in self.voters]
+
+    def relay(self):
+        plain = [c.SignedBallot(person, 1, 0, NOTE, False, None) for person in self.voters]
+        at = (*self.at, self.state.round.key)
+        ballots = [signed(each, each.seat, self.receipts.book.domain, *at) for each in plain]
+        return self.do(0, c.VoteMany(*self.at, tuple(ballots)))
+
+    def seal(self):
+        ballot = c.Reveal(*self.at, 1, 0, NOTE, NOTE)
+        voters, committing = self.voters, []
+        for person in voters:
+            sealed = commitment(
+                self.receipts.book.domain, self.people[person], self.state.round.key, ballot
+            )
+            committing.append(self.do(person, c.Commit(*self.at, sealed)))
+        return committing, [self.do(person, ballot) for person in voters]
+
+    def advance(self):
+        self.node.now = self.state.round.deadline
+        return self.do(0, c.Advance(*self.at, int(self.state.phase)))
 
 
 def event_of(log):

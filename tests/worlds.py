@@ -424,7 +424,10 @@ def random_word(chance, *, council, blind):
 
 
 def play(seed, calls_count):
-    """Play random worlds, up to three in one contract, until so many calls are made."""
+    """Play random worlds, up to three in one contract, until so many calls are made.
+
+    The first one is large. They are councils or not, blind or open, in turns.
+    """
     chance = random.Random(seed)
     played = Played()
     kinds = itertools.cycle(itertools.product((False, True), repeat=2))
@@ -433,7 +436,8 @@ def play(seed, calls_count):
         worlds = []
         for council, blind in itertools.islice(kinds, chance.randint(1, 3)):
             word = random_word(chance, council=council, blind=blind)
-            size = chance.randint(12, 40) if chance.random() < 0.05 else chance.randint(2, 8)
+            large = not played.calls_count and not worlds
+            size = chance.randint(12, 40) if large else chance.randint(2, 8)
             worlds.append(World(twins, chance, size=size, word=word))
         for _ in range(chance.randint(50, 400) * len(worlds)):
             chance.choice(worlds).step()

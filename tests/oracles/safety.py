@@ -84,7 +84,7 @@ class Watch:
                 self.record = Record(event.model, set(seats_of(after.roster.members)))
         assert after.model == self.record.model
         if closes:
-            self.s7_newcomers_stand_at_the_back(before, after)
+            self.s7_newcomers_stand_at_the_back(before, after, closes)
             self.order = after.roster.queue.order
 
     def s1_s2_s8_the_close(self, before, event):
@@ -159,9 +159,11 @@ class Watch:
             for other in throughout - {seat}:
                 assert between.count(other) == 1
 
-    def s7_newcomers_stand_at_the_back(self, before, after):
+    def s7_newcomers_stand_at_the_back(self, before, after, closes):
         newcomers = tuple(range(before.roster.opened, after.roster.opened))
-        order = after.roster.queue.order
+        # Each further round that closed in the same call has moved its front behind them.
+        turn = len(after.roster.queue.order) - (closes - 1)
+        order = after.roster.queue.order[turn:] + after.roster.queue.order[:turn]
         assert order[len(order) - len(newcomers) :] == newcomers
         assert sorted(order) == seats_of(after.roster.members)
 
@@ -192,4 +194,3 @@ class Watch:
         one_open = not before.blind and len(before.round.candidates) == 1
         decided = before.phase is Phase.VOTE and one_open and before.rules.early_close
         assert not left or decided
-

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import replace
 from functools import cache
 
+import pytest
+
 from colearn.core import Book, Phase, Reason, RefusedError, Rules
 from colearn.core.bindings import ballot_digest, commitment
 from colearn.core.calls import CALLS, Reveal, SignedBallot
@@ -12,6 +14,7 @@ from tests.oracles.wording import HERE, ZERO, key_of
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 SALT = "5a" * 32
+DEFAULT = Rules()
 SPECIFICATION, MODEL = "11" * 32, "22" * 32
 
 
@@ -32,7 +35,7 @@ def names():
 class Scene:
     """An experiment with the members a, b, c ..., and the time."""
 
-    def __init__(self, size=4, rules=Rules(), *, drift=0, domain=HERE, started=True):
+    def __init__(self, size=4, rules=DEFAULT, *, drift=0, domain=HERE, started=True):
         self.book, self.now, self.events = Book(domain, drift), 1_000, []
         self.do("create", "a", rules=rules.to_word())
         if size:
@@ -147,13 +150,11 @@ class Scene:
     def why_not(self, name, who, /, **changes):
         """The reason why it is refused; nothing may have changed (S5)."""
         call, before = self.call(name, who, **changes), repr(self.book)
-        try:
+        with pytest.raises(RefusedError) as refused:
             self.book.apply(call, address(who), self.now)
-        except RefusedError as error:
-            assert repr(self.book) == before
-            assert isinstance(error.reason, Reason)
-            return error.reason
-        raise AssertionError(f"not refused: {call}")
+        assert repr(self.book) == before
+        assert isinstance(refused.value.reason, Reason)
+        return refused.value.reason
 
     # ------------------------------------------------------------------ several at once
     def contribute_all(self, but=""):

@@ -9,15 +9,16 @@ from hypothesis import Phase as Step
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from colearn.core import Book, Outcome, Phase, Reason, RefusedError, Rules
-from colearn.core.calls import CALLS, Abstain, Vote, VoteMany
-from colearn.core.events import Closed
-from colearn.core.experiment import NOBODY
 from tests.oracles import liveness
+from tests.oracles.pair import SEED, Pair
 from tests.oracles.safety import Watch
 from tests.oracles.scene import NAMES, Scene, address, digest
 from tests.oracles.wording import ELSEWHERE
+
+from colearn.core import Book, Outcome, Phase, Reason, RefusedError, Rules
+from colearn.core.calls import CALLS, Abstain, Start, Vote, VoteMany
+from colearn.core.events import Closed
+from colearn.core.experiment import NOBODY, seats_of
 
 MEMBERS = st.integers(0, 7)
 OUTSIDERS = "wxyz"
@@ -45,6 +46,15 @@ def complete(scene, ballots):
     return closed.result, closed.model
 
 
+def look_at_liveness(scene, count):
+    """L1 to L5; `count` is what the choices depend on."""
+    liveness.l1_l4_silence_closes_every_round(scene)
+    liveness.l2_honest_proposals_pass(scene, hostile=bool(count % 2), silent=count)
+    if count % 3 == 0:
+        liveness.l3_the_gone_cost_two_deadlines_each(scene, count // 3)
+    liveness.l5_a_council_reaches_its_vote(scene, count)
+
+
 class Machine(RuleBasedStateMachine):
     council = blind = False
 
@@ -58,7 +68,15 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, size, threshold, early, tolerance, rounds, patience):
         rules = Rules(
-            threshold, 60 * self.council, 60, 60, 60 * self.blind, rounds, tolerance, early, patience
+            threshold,
+            60 * self.council,
+            60,
+            60,
+            60 * self.blind,
+            rounds,
+            tolerance,
+            early,
+            patience,
         )
         self.scene = Scene(size, rules)
         self.watch = Watch(self.scene.it)
@@ -148,6 +166,34 @@ class Machine(RuleBasedStateMachine):
             self.somebody_reveals(who)
         else:
             self.ask("confirm", who)
+
+    @precondition(lambda self: liveness.running(self.scene))
+    @rule(acting=st.integers(0, 255), approving=st.integers(0, 255))
+    def a_round_goes_by(self, acting, approving):
+        """Some members do all that they are awaited for, the others nothing."""
+        scene, number = self.scene, self.scene.it.round.number
+        while liveness.running(scene) and scene.it.round.number == number:
+            seats = [seat for seat in seats_of(scene.it.round.todo) if acting >> seat % 8 & 1]
+            if not seats or scene.now > scene.it.round.deadline:
+                scene.now = max(scene.now, scene.it.round.deadline) + 1
+                self.ask("advance", "z")
+                continue
+            place, todo = scene.place, scene.it.round.todo
+            self.acts(scene.name(seats[0]), approving >> seats[0] % 8 & 1)
+            if (scene.place, scene.it.round.todo) == (place, todo):
+                # Who committed to something elsewhere has nothing to open here.
+                scene.now = scene.it.round.deadline + 1
+
+    def acts(self, who, mask):
+        phase = self.scene.phase
+        if phase is Phase.VOTE and self.scene.it.blind:
+            self.somebody_commits(who, mask, 9)
+        elif phase is Phase.VOTE:
+            self.ask("vote", who, not_worse=mask)
+        elif phase is Phase.REVEAL:
+            self.somebody_reveals(who)
+        else:
+            self.ask(phase.name.lower(), who)
 
     def somebody_commits(self, who, mask, choice):
         """S11: now and then to the same ballot in another place, which will open nothing."""
@@ -277,18 +323,30 @@ class Machine(RuleBasedStateMachine):
         if here in self.seen:
             return
         self.seen.add(here)
-        count = len(self.seen)
-        liveness.l1_l4_silence_closes_every_round(self.scene)
-        liveness.l2_honest_proposals_pass(self.scene, hostile=bool(count % 2), silent=count)
-        if count % 3 == 0:
-            liveness.l3_the_gone_cost_two_deadlines_each(self.scene, count // 3)
-        liveness.l5_a_council_reaches_its_vote(self.scene, count)
+        look_at_liveness(self.scene, len(self.seen))
 
     def teardown(self):
         if hasattr(self, "scene") and self.scene.phase is Phase.OVER:
             # L1: only OVER has no call that goes on.
             assert self.ask("advance", "z") is Reason.PHASE
             assert self.ask("join", "z") is Reason.OVER
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_safety_and_liveness_in_long_worlds(batch):
+    for seed in range(SEED + 2000 + 300 * batch, SEED + 2300 + 300 * batch):
+        pair, watch, scene = Pair(seed), None, Scene(0, started=False)
+        for count, (call, found, before) in enumerate(pair.run()):
+            if isinstance(found, Reason) or getattr(call, "experiment", 0) != 1:
+                continue
+            after, now = pair.book.experiments[1], pair.world.now
+            if watch is not None:
+                watch.see(before.experiments[1], after, call, now, found)
+            elif isinstance(call, Start):
+                watch = Watch(after)
+            scene.book, scene.now = pair.book, now
+            if count % 10 == 0:
+                look_at_liveness(scene, count)
 
 
 class Council(Machine):

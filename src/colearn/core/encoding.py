@@ -69,7 +69,8 @@ def decode_call(data: bytes) -> Call:
     if len(document) != len(checks) + 1:
         raise _malformed("has other fields than its kind")
     call = kind(**{name: _read(document, name, check) for name, check in checks})
-    if encode_call(call) != data:
+    # The document is checked by now, and its bytes show whether a key stood in it twice.
+    if _dumps(document).encode() != data:
         raise _malformed("is not written in its one canonical form")
     return call
 
@@ -78,10 +79,10 @@ def _read(document: dict[str, Any], name: str, check: _Check) -> Any:
     if name not in document:
         raise _malformed(f"has no field {name!r}")
     value = document[name]
-    if check is _ballots:
-        value = tuple(_read_ballot(ballot) for ballot in _list(value, name, BALLOTS_MAX))
-    elif isinstance(value, list):
+    if isinstance(value, list):
         value = tuple(value)
+    if check is _ballots:
+        value = tuple(_read_ballot(ballot) for ballot in _tuple(value, name, BALLOTS_MAX))
     check(value, name)
     return value
 
@@ -137,25 +138,25 @@ def _text(value: Any, name: str) -> str:
     return value  # type: ignore[no-any-return]
 
 
-def _list(value: Any, name: str, most: int) -> list[Any] | tuple[Any, ...]:
-    if not isinstance(value, list | tuple) or len(value) > most:
+def _tuple(value: Any, name: str, most: int) -> tuple[Any, ...]:
+    if type(value) is not tuple or len(value) > most:
         raise _malformed(f"takes a list of at most {most} as {name!r}")
     return value
 
 
 def _addresses(value: Any, name: str) -> list[str]:
-    return [_address(each, name) for each in _list(value, name, INVITATIONS_MAX)]
+    return [_address(each, name) for each in _tuple(value, name, INVITATIONS_MAX)]
 
 
 def _digests(value: Any, name: str) -> list[str]:
-    return [_digest(each, name) for each in _list(value, name, CANDIDATES_MAX)]
+    return [_digest(each, name) for each in _tuple(value, name, CANDIDATES_MAX)]
 
 
 def _ballots(value: Any, name: str) -> list[dict[str, Any]]:
     checks = _FIELDS[SignedBallot]
     return [
         {field: check(getattr(ballot, field), field) for field, check in checks}
-        for ballot in _list(value, name, BALLOTS_MAX)
+        for ballot in _tuple(value, name, BALLOTS_MAX)
     ]
 
 

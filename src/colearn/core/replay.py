@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from colearn.core.calls import Call
 from colearn.core.chain import Entry, Genesis, Row, head_after
 from colearn.core.encoding import decode_call
 from colearn.core.events import Event
@@ -119,12 +120,13 @@ class Replica:
         except SignatureError as error:
             raise InvalidRowError("signature", "nobody signed this") from error
 
-    def check(self, row: Row, *, signer: str | None = None) -> Step:
+    def check(self, row: Row, *, signer: str | None = None, call: Call | None = None) -> Step:
         """Return what the next row would lead to; nothing changes.
 
         Args:
             row: The row.
             signer: Who signed it, where this program has just done so itself.
+            call: What its bytes say, where this program has just written them itself.
 
         Raises:
             InvalidRowError: The row is not valid here.
@@ -132,7 +134,7 @@ class Replica:
         who = signer if signer is not None else self.signer(row.entry, row.signature)
         self._check(row, who)
         try:
-            call = decode_call(row.entry.call)
+            call = call or decode_call(row.entry.call)
         except RemoteProtocolError as error:
             raise InvalidRowError("call", str(error)) from error
         try:

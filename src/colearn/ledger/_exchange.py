@@ -8,6 +8,7 @@ are not followed, cookies are not kept and compressed answers are not unpacked.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 import time
@@ -43,6 +44,8 @@ _KEEP_ALIVE_S = 30.0
 _CLOSE_S = 5.0
 _URL_MAX = 2048
 _REASON_MAX = 200
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
+_PORTS = range(1, 2**16)
 
 
 class Exchange:
@@ -223,7 +226,8 @@ def _checked_host(url: str) -> str:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, TypeError, ValueError):
         parts = httpx.URL()
-    if parts.scheme not in ("http", "https") or not parts.host or len(url) > _URL_MAX:
+    fits = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.raw_host)
+    if not fits or (parts.port or 1) not in _PORTS or len(url) > _URL_MAX:
         raise ConfigError(
             "The address of a hosted ledger is like https://host:8463, and this is none.",
             hint="`colearn ledger serve` prints it.",

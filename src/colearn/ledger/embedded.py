@@ -114,7 +114,7 @@ class EmbeddedLedger(LogLedger):
             stamp = self.now()
             entry = self.replica.entry(key.address, stamp, data)
             row = Row(entry, key.sign(self.replica.digest(entry)), stamp)
-            step = self._checked(row, key.address)
+            step = self._checked(row, key.address, call)
             self._insert(step)
         self._take(step)
         return step.events
@@ -205,9 +205,9 @@ class EmbeddedLedger(LogLedger):
                 raise forked(self.path, mine, None if last is None else last.head)
         return self._read(rows)
 
-    def _checked(self, row: Row, signer: str | None = None) -> Step:
+    def _checked(self, row: Row, signer: str | None = None, call: Call | None = None) -> Step:
         try:
-            return self.replica.check(row, signer=signer)
+            return self.replica.check(row, signer=signer, call=call)
         except InvalidRowError as error:
             raise rejected(error) from error
 

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from colearn.core import Experiment
-from colearn.core.bindings import word
 from colearn.core.calls import Advance, Call, Create, Invite
 from colearn.core.events import Event
 from colearn.errors import (
     ConfigError,
-    LedgerError,
     LedgerRejectedError,
     LedgerTamperedError,
     LedgerUnavailableError,
@@ -28,21 +26,19 @@ from colearn.errors import (
 from colearn.identity import Key
 from colearn.ledger.abi import to_calldata
 from colearn.ledger.base import Happening, Head, Ledger, unknown_experiment
-from colearn.ledger.contract import artefact
+from colearn.ledger.evm_blocks import Block
 from colearn.ledger.evm_calls import Retold, retell
-from colearn.ledger.evm_reader import Block, Chain, Transaction
-from colearn.ledger.evm_rpc import RpcNode, number_of
+from colearn.ledger.evm_deploy import deploy
+from colearn.ledger.evm_reader import Chain, Transaction
+from colearn.ledger.evm_rpc import RpcNode
 from colearn.ledger.evm_sender import Attempt, Receipt, Sender, Transfer, polling
-from colearn.ledger.evm_url import EvmPlace, parse_node_url, parse_url
+from colearn.ledger.evm_url import EvmPlace, parse_url
 from colearn.ledger.log import Clock, system_clock
 
-__all__ = ["DEPLOY_MAX_FEE_WEI", "MAX_FEE_WEI", "EvmLedger", "Undone", "deploy"]
+__all__ = ["MAX_FEE_WEI", "EvmLedger", "Undone", "deploy"]
 
 MAX_FEE_WEI = 5 * 10**16
 """The most that one call may cost, unless the user says something else: 0.05 coins."""
-
-DEPLOY_MAX_FEE_WEI = 5 * 10**17
-"""The most that a deployment may cost: 0.5 coins. It takes 4.9 million gas."""
 
 Undone = Callable[[Head], None]
 """Told to which place a view went back."""
@@ -53,8 +49,6 @@ _CHECKPOINTS = 256
 
 _IDLE_S = 60
 """A chain whose newest block is older than this makes blocks only for transactions."""
-
-_DRIFT_END_S = 2**30
 
 _SPARE_GAS = (200_000, 12_000)
 """What a call gets beside the gas that it takes when it is tried, and that for each seat: between
@@ -134,7 +128,8 @@ class EvmLedger(Ledger):
             raise
         self.place: EvmPlace = self._chain.place
         self.drift_s = self._chain.drift_s
-        self._sender = Sender(self._node, self._chain.domain.chain_id, max_fee_wei)
+        self._blocks = self._chain.blocks
+        self._sender = Sender(self._blocks, self._chain.domain.chain_id, max_fee_wei)
         self._confirmations, self._patience_s = confirmations, patience_s
         self._clock, self._undone = clock, undone
         self._line: list[tuple[Block, Retold]] = [(self._chain.base, self._chain.beginning())]
@@ -213,7 +208,7 @@ class EvmLedger(Ledger):
         return self._line[-1][0]
 
     def _catch_up(self) -> int:
-        newest = self._chain.latest()
+        newest = self._blocks.newest()
         if newest == self._newest and newest.number - self._confirmations <= self._last.number:
             return 0
         self._stay_on_line(newest)
@@ -256,7 +251,7 @@ class EvmLedger(Ledger):
         last = self._last
         if last.digest in (newest.digest, newest.parent):
             return
-        there = self._chain.block(last.number)
+        there = self._blocks.at(last.number)
         if there is not None and there.digest == last.digest:
             return
         # Before anything was read, the chain can take nothing back.
@@ -283,7 +278,7 @@ class EvmLedger(Ledger):
         while low < high:
             middle = (low + high + 1) // 2
             mine = self._line[middle][0]
-            there = self._chain.block(mine.number)
+            there = self._blocks.at(mine.number)
             if there is not None and there.digest == mine.digest:
                 low = middle
             else:
@@ -372,39 +367,3 @@ class EvmLedger(Ledger):
         except LedgerTamperedError as error:
             self._evidence = error
             raise
-
-
-def deploy(
-    url: str,
-    key: Key,
-    drift_s: int = 0,
-    *,
-    max_fee_wei: int = DEPLOY_MAX_FEE_WEI,
-    timeout_s: float = 10.0,
-    patience_s: float = 120.0,
-) -> str:
-    """Deploy the contract, wait until it is mined, and return its address.
-
-    Args:
-        url: ``evm+http://HOST:PORT`` or ``evm+https://...``.
-        key: Pays. It has no rights in the contract; nobody has.
-        drift_s: By how much clocks may differ; every phase lasts at least four times as long
-            (7.2). No less than the time between two blocks.
-        max_fee_wei: The most that it may cost.
-        timeout_s: How long one answer of the node may take.
-        patience_s: How long to wait for it to be mined.
-
-    Raises:
-        ConfigError: An argument is none of these.
-        LedgerError: It could not be deployed.
-    """
-    if type(drift_s) is not int or not 0 <= drift_s < _DRIFT_END_S:
-        raise ConfigError(f"The drift is from 0 to {_DRIFT_END_S - 1} seconds, got {drift_s!r}.")
-    address = parse_node_url(url)
-    node = RpcNode(address, timeout_s)
-    try:
-        chain_id = number_of(node.ask("eth_chainId"))
-        newest = node.ask("eth_getBlockByNumber", "latest", False)
-    finally:
-        node.close()
-    raise NotImplementedError

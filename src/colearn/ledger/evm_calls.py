@@ -185,9 +185,7 @@ def _started(_state: Retold, experiment: Experiment, events: Sequence[Any]) -> _
 
 def _contributed(_state: Retold, experiment: Experiment, events: Sequence[Any]) -> _Read:
     event: happened.Contributed = events[0]
-    call = calls.Contribute(
-        event.experiment, event.round_number, experiment.model, event.digest
-    )
+    call = calls.Contribute(event.experiment, event.round_number, experiment.model, event.digest)
     return call, event.member
 
 
@@ -209,7 +207,9 @@ def _voted(_state: Retold, experiment: Experiment, events: Sequence[Any]) -> _Re
     """Read ballots in a row as relayed ones; a blind round has none, and only abstentions."""
     first: happened.Voted = events[0]
     if experiment.blind and first.abstain:
-        return calls.Abstain(first.experiment, first.round_number, experiment.round.key), first.voter
+        return calls.Abstain(
+            first.experiment, first.round_number, experiment.round.key
+        ), first.voter
     votes = _run(events, BALLOTS_MAX, "experiment", "round_number")
     ballots = []
     for event in votes:
@@ -217,9 +217,7 @@ def _voted(_state: Retold, experiment: Experiment, events: Sequence[Any]) -> _Re
         if seat is None:
             raise _NoCallError("the ballot of a member")
         ballots.append(
-            calls.SignedBallot(
-                seat, event.not_worse, event.better, event.note, event.abstain, None
-            )
+            calls.SignedBallot(seat, event.not_worse, event.better, event.note, event.abstain, None)
         )
     # A ballot alone is as if its voter had sent it.
     sender = first.voter if len(ballots) == 1 else NOBODY

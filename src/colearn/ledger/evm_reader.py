@@ -12,6 +12,7 @@ from colearn.core.machine import Book, shortest_phase_s
 from colearn.errors import ConfigError, LedgerTamperedError, LedgerUnavailableError
 from colearn.ledger.abi import from_log
 from colearn.ledger.contract import artefact
+from colearn.ledger.evm_blocks import Block, Blocks, odd_answer
 from colearn.ledger.evm_calls import Retold
 from colearn.ledger.evm_rpc import (
     NodeRefusal,
@@ -23,7 +24,7 @@ from colearn.ledger.evm_rpc import (
 )
 from colearn.ledger.evm_url import EvmPlace
 
-__all__ = ["Block", "Chain", "Transaction"]
+__all__ = ["Chain", "Transaction"]
 
 _RANGE_BLOCKS = 2000
 """Blocks of one request; a node that allows fewer is asked for fewer."""
@@ -36,24 +37,6 @@ _SCAN_BLOCKS = 100_000
 """How long a chain may be that is read from its beginning where nobody knows a better place."""
 
 _WORD_BYTES = 32
-
-
-class Block(NamedTuple):
-    """A block, as far as it matters here.
-
-    Attributes:
-        number: Its height.
-        digest: Its hash, in hex.
-        parent: The hash of the block before.
-        time: Seconds since 1970.
-        base_fee: Wei a unit of gas; None where the chain has no base fee.
-    """
-
-    number: int
-    digest: str
-    parent: str
-    time: int
-    base_fee: int | None
 
 
 class Transaction(NamedTuple):
@@ -86,7 +69,7 @@ class Chain:
         place: Where it is; its `start` is known.
         domain: Chain id and contract.
         drift_s: Of the contract's constructor (7.2).
-        node: The node.
+        blocks: Of the chain.
         base: The block before the first one that is read.
     """
 
@@ -99,8 +82,9 @@ class Chain:
             LedgerUnavailableError: The node cannot be asked, or no longer knows when the contract
                 was deployed.
         """
-        self.node = node
-        found = number_of(self._asked("eth_chainId"))
+        self.blocks = Blocks(node)
+        self._shown = node.shown
+        found = self.blocks.chain_id()
         if chain_id is not None and found != chain_id:
             raise ConfigError(
                 f"The node {node.shown} is on chain {found}, and {chain_id} was asked for.",
@@ -108,12 +92,12 @@ class Chain:
             )
         self.domain = Domain(found, place.contract)
         self.drift_s = self._drift_s()
-        latest = self.latest().number
-        start = max(self._deployed(latest) if place.start is None else place.start, 1)
-        base = self.block(start - 1)
+        newest = self.blocks.newest().number
+        start = max(self._deployed(newest) if place.start is None else place.start, 1)
+        base = self.blocks.at(start - 1)
         if base is None:
             raise ConfigError(
-                f"There is no block {start - 1} yet; the chain has {latest}.",
+                f"There is no block {start - 1} yet; the chain has {newest}.",
                 hint="Name the block in which the contract was deployed.",
             )
         self.place = place._replace(start=start)
@@ -124,27 +108,23 @@ class Chain:
         """Return the state in which no experiment has been created."""
         return Retold(Book(self.domain, self.drift_s))
 
-    def latest(self) -> Block:
-        """Return the newest block.
+    def begin_again(self) -> None:
+        """Start on the line that the chain is on now, which has another block before the first.
 
         Raises:
+            LedgerTamperedError: The contract is not on it.
             LedgerUnavailableError: The node does not tell.
         """
-        block = self._block("latest")
-        if block is None:
-            raise _odd("no newest block")
-        return block
-
-    def block(self, number: int) -> Block | None:
-        """Return the block of this number; None where the node has none.
-
-        Raises:
-            LedgerUnavailableError: The node does not tell.
-        """
-        block = self._block(hex(number))
-        if block is not None and block.number != number:
-            raise _odd(f"block {block.number} for block {number}")
-        return block
+        base = self.blocks.at(self.base.number)
+        if base is None or not self._code().startswith(artefact().runtime):
+            raise LedgerTamperedError(
+                f"The chain of {self.domain.contract} was replaced by one without it: block "
+                f"{self.base.number} had hash 0x{self.base.digest}.",
+                entry=self.base.number,
+                rule="7.8",
+                hint="Ask another node of the chain.",
+            )
+        self.base = base
 
     def read(self, after: Block, up_to: int) -> Iterator[_Read]:
         """Yield the blocks behind `after` that have events, and others to mark how far that is.
@@ -161,7 +141,7 @@ class Chain:
         while after.number < up_to:
             begin, near = after.number + 1, up_to - after.number <= _NEAR_BLOCKS
             end = begin if near else min(after.number + self._range, up_to - _NEAR_BLOCKS)
-            last = self.block(end)
+            last = self.blocks.at(end)
             if last is None:
                 return
             if near and last.parent != after.digest:
@@ -170,44 +150,10 @@ class Chain:
             yield from self._by_block(logs, begin, last)
             after = last
 
-    def is_there(self) -> bool:
-        """Say whether the contract is still where it was.
-
-        Raises:
-            LedgerUnavailableError: The node does not tell.
-        """
-        return self._code().startswith(artefact().runtime)
-
-    # ------------------------------------------------------------------------------- asking
-
-    def _asked(self, method: str, *arguments: Any) -> Any:
-        try:
-            return self.node.ask(method, *arguments)
-        except NodeRefusal as error:
-            raise LedgerUnavailableError(
-                f"The node {self.node.shown} refuses {method}: {error.said}.",
-                hint="Ask another node of the chain.",
-            ) from error
-
-    def _block(self, which: str) -> Block | None:
-        answer = self._asked("eth_getBlockByNumber", which, False)
-        if answer is None:
-            return None
-        if not isinstance(answer, Mapping):
-            raise _odd("no block")
-        base_fee = answer.get("baseFeePerGas")
-        return Block(
-            number_of(answer.get("number")),
-            digest_of(answer.get("hash")),
-            digest_of(answer.get("parentHash")),
-            number_of(answer.get("timestamp")),
-            None if base_fee is None else number_of(base_fee),
-        )
-
     # -------------------------------------------------------------------------- the contract
 
     def _code(self) -> bytes:
-        return bytes_of(self._asked("eth_getCode", self.domain.contract, "latest"))
+        return bytes_of(self.blocks.asked("eth_getCode", self.domain.contract, "latest"))
 
     def _drift_s(self) -> int:
         """Compare the code with the package's, and read the drift that stands behind it (7.2)."""
@@ -228,27 +174,27 @@ class Chain:
             )
         return drift_s
 
-    def _deployed(self, latest: int) -> int:
+    def _deployed(self, newest: int) -> int:
         """Return the first block with the contract, by halving; it cannot vanish again."""
-        low, high = 0, latest
+        low, high = 0, newest
         while low < high:
             middle = (low + high) // 2
             try:
-                code = self.node.ask("eth_getCode", self.domain.contract, hex(middle))
+                code = self.blocks.node.ask("eth_getCode", self.domain.contract, hex(middle))
             except NodeRefusal as error:
-                return self._from_the_beginning(latest, error)
+                return self._from_the_beginning(newest, error)
             if bytes_of(code):
                 high = middle
             else:
                 low = middle + 1
         return low
 
-    def _from_the_beginning(self, latest: int, error: NodeRefusal) -> int:
+    def _from_the_beginning(self, newest: int, error: NodeRefusal) -> int:
         """Read a short chain whole where the node has forgotten what was when."""
-        if latest <= _SCAN_BLOCKS:
+        if newest <= _SCAN_BLOCKS:
             return 0
         raise LedgerUnavailableError(
-            f"The node {self.node.shown} does not know any more in which block the contract was "
+            f"The node {self._shown} does not know any more in which block the contract was "
             f"deployed ({error.said}).",
             hint="Write the block behind the contract: .../0xCONTRACT@BLOCK.",
         ) from error
@@ -258,7 +204,7 @@ class Chain:
     def _logs_of(self, block: Block) -> list[_Log]:
         """Return the logs of this block, and of no other one of its number."""
         wanted = {"address": self.domain.contract, "blockHash": f"0x{block.digest}"}
-        return self._logs(self._asked("eth_getLogs", wanted))
+        return self._logs(self.blocks.asked("eth_getLogs", wanted))
 
     def _logs_up_to(self, begin: int, last: Block) -> tuple[Block, list[_Log]]:
         """Return the logs from block `begin` on, and the last block that they reach to."""
@@ -269,16 +215,16 @@ class Chain:
                 "toBlock": hex(last.number),
             }
             try:
-                logs = self._logs(self.node.ask("eth_getLogs", wanted))
+                logs = self._logs(self.blocks.node.ask("eth_getLogs", wanted))
             except (NodeRefusal, TooLongError) as error:
                 # Too many blocks, events or bytes: every node says it in other words.
                 if last.number == begin:
                     raise LedgerUnavailableError(
-                        f"The node {self.node.shown} does not tell what happened in block {begin}: "
+                        f"The node {self._shown} does not tell what happened in block {begin}: "
                         f"{error}"
                     ) from error
                 self._range = (last.number - begin + 1) // 2
-                shorter = self.block(begin + self._range - 1)
+                shorter = self.blocks.at(begin + self._range - 1)
                 if shorter is None:
                     raise _changed() from None
                 last = shorter
@@ -296,8 +242,8 @@ class Chain:
         for number, group in groupby(logs, lambda log: log.block):
             of_block = list(group)
             if not begin <= number <= last.number:
-                raise _odd(f"events of block {number}")
-            block = last if number == last.number else self.block(number)
+                raise odd_answer(f"events of block {number}")
+            block = last if number == last.number else self.blocks.at(number)
             if block is None or any(log.block_digest != block.digest for log in of_block):
                 raise _changed()
             yield block, _transactions(of_block)
@@ -306,21 +252,21 @@ class Chain:
 
     def _logs(self, answer: Any) -> list[_Log]:
         if not isinstance(answer, list):
-            raise _odd("no list of events")
+            raise odd_answer("no list of events")
         logs = sorted((self._log(entry) for entry in answer), key=lambda log: log[:3])
         places = {(log.block, log.place) for log in logs}
         if len(places) != len(logs):
-            raise _odd("two events in one place")
+            raise odd_answer("two events in one place")
         return logs
 
     def _log(self, entry: Any) -> _Log:
         if not isinstance(entry, Mapping) or entry.get("removed"):
-            raise _odd("no event")
+            raise odd_answer("no event")
         address, topics = entry.get("address"), entry.get("topics")
         if not isinstance(address, str) or address.lower() != self.domain.contract:
-            raise _odd("an event of another contract")
+            raise odd_answer("an event of another contract")
         if not isinstance(topics, list):
-            raise _odd("an event without topics")
+            raise odd_answer("an event without topics")
         block = number_of(entry.get("blockNumber"))
         transaction = digest_of(entry.get("transactionHash"))
         try:
@@ -337,12 +283,6 @@ def _transactions(logs: Iterable[_Log]) -> tuple[Transaction, ...]:
     return tuple(
         Transaction(digest, tuple(log.event for log in group))
         for digest, group in groupby(logs, lambda log: log.transaction)
-    )
-
-
-def _odd(what: str) -> LedgerUnavailableError:
-    return LedgerUnavailableError(
-        f"The node of the chain answers with {what}.", hint="Ask another node of the chain."
     )
 
 

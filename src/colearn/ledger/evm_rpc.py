@@ -105,7 +105,8 @@ class RpcNode:
             answer = self._provider.make_request(method, list(arguments))
         # The causes are left out of the error: their texts hold the whole address.
         except requests.HTTPError as error:
-            raise self._unavailable(f"answers with status {error.response.status_code}") from None
+            status = error.response.status_code if error.response is not None else "none"
+            raise self._unavailable(f"answers with status {status}") from None
         except requests.TooManyRedirects:
             raise self._unavailable("sends its clients elsewhere") from None
         except _TooMuchError:
@@ -180,10 +181,8 @@ def _refusal(error: Any) -> NodeRefusal:
     data = error.get("data")
     if isinstance(data, Mapping):
         data = data.get("data", data.get("result"))
-    known = isinstance(data, str) and _BYTES.fullmatch(data)
-    return NodeRefusal(
-        _printable(error.get("message")), bytes.fromhex(data[2:]) if known else b""
-    )
+    known = data[2:] if isinstance(data, str) and _BYTES.fullmatch(data) else ""
+    return NodeRefusal(_printable(error.get("message")), bytes.fromhex(known))
 
 
 def _printable(value: Any) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from colearn.core.refusal import Reason
+from colearn.crypto import ADDRESS_BYTES
 from colearn.errors import (
     LedgerConflictError,
     LedgerError,
@@ -20,7 +21,8 @@ from colearn.errors import (
 )
 from colearn.identity import Key
 from colearn.ledger.abi import refusal
-from colearn.ledger.evm_rpc import NodeRefusal, RpcNode, digest_of, number_of
+from colearn.ledger.evm_blocks import Blocks, odd_answer, refused
+from colearn.ledger.evm_rpc import NodeRefusal, bytes_of, digest_of, number_of
 
 try:
     from eth_account import Account
@@ -105,9 +107,9 @@ class Receipt(NamedTuple):
 class Sender:
     """Sends transactions; at most one of each key is under way."""
 
-    def __init__(self, node: RpcNode, chain_id: int, max_fee_wei: int) -> None:
-        """Send through `node`, and let no transaction cost more than `max_fee_wei`."""
-        self._node = node
+    def __init__(self, blocks: Blocks, chain_id: int, max_fee_wei: int) -> None:
+        """Send to the chain of `blocks`; no transaction may cost more than `max_fee_wei`."""
+        self._blocks, self._node = blocks, blocks.node
         self._chain_id = chain_id
         self._max_fee_wei = max_fee_wei
         self._open: dict[str, Attempt] = {}
@@ -115,9 +117,7 @@ class Sender:
     def under_way(self) -> dict[str, str]:
         """Return the hash of each transaction whose fate is unknown, and whose it is."""
         return {
-            digest: attempt.address
-            for attempt in self._open.values()
-            for digest in attempt.digests
+            digest: attempt.address for attempt in self._open.values() for digest in attempt.digests
         }
 
     def send(
@@ -186,7 +186,7 @@ class Sender:
     def receipt(self, attempt: Attempt) -> Receipt | None:
         """Return what became of a transaction, in whichever version; None for nothing yet."""
         for digest in reversed(attempt.digests):
-            answer = self._asked("eth_getTransactionReceipt", f"0x{digest}")
+            answer = self._blocks.asked("eth_getTransactionReceipt", f"0x{digest}")
             if answer is not None:
                 return _receipt(answer, digest)
         return None
@@ -211,14 +211,8 @@ class Sender:
 
     # ------------------------------------------------------------------------------ asking
 
-    def _asked(self, method: str, *arguments: Any) -> Any:
-        try:
-            return self._node.ask(method, *arguments)
-        except NodeRefusal as error:
-            raise _refused(method, error) from error
-
     def _count(self, address: str, which: str) -> int:
-        return number_of(self._asked("eth_getTransactionCount", address, which))
+        return number_of(self._blocks.asked("eth_getTransactionCount", address, which))
 
     def _gas(self, address: str, transfer: Transfer, *, blind: bool) -> int:
         """Let the node try a call, as in a block that comes now; return the gas to give it."""
@@ -228,7 +222,7 @@ class Sender:
         except NodeRefusal as error:
             reason = _reason_in(error) or self._reason(request, "pending")
             if reason is None:
-                raise _refused("to try the call", error) from error
+                raise refused("to try the call", error) from error
             if reason is not Reason.EARLY or not blind:
                 raise _rejected(reason, "when it is tried") from error
             return _BLIND_GAS
@@ -252,7 +246,7 @@ class Sender:
     def _prices(self, gas: int, base_fee: int | None, earlier: Attempt | None) -> tuple[int, int]:
         """Return wei a unit of gas at most, and of that the tip."""
         if base_fee is None:
-            price = least = tip = number_of(self._asked("eth_gasPrice"))
+            price = least = tip = number_of(self._blocks.asked("eth_gasPrice"))
         else:
             tip = self._tip(base_fee)
             price, least = 2 * base_fee + tip, base_fee + tip
@@ -263,18 +257,20 @@ class Sender:
         affordable = self._max_fee_wei // gas
         if least > affordable:
             raise LedgerUnavailableError(
-                f"The call may cost {least * gas} wei now, and max_fee_wei is "
-                f"{self._max_fee_wei}.",
+                f"The call may cost {least * gas} wei now, and max_fee_wei is {self._max_fee_wei}.",
                 hint="Wait until the chain is cheaper, or raise max_fee_wei.",
             )
         price = min(price, affordable)
         return price, min(tip, price)
 
     def _tip(self, base_fee: int) -> int:
+        usual = number_of(self._blocks.asked("eth_gasPrice"))
+        if usual == 0:  # a chain without fees, whatever its node says of tips
+            return 0
         try:
             return number_of(self._node.ask("eth_maxPriorityFeePerGas"))
         except NodeRefusal:  # it does not know the question
-            return max(number_of(self._asked("eth_gasPrice")) - base_fee, 0)
+            return max(usual - base_fee, 0)
 
     # ----------------------------------------------------------------------------- sending
 
@@ -324,7 +320,7 @@ class Sender:
                 return False
             broke = "insufficient funds" in said
             hint = f"Send coins of the chain to {attempt.address}." if broke else ""
-            raise _refused("the transaction", error, hint) from error
+            raise refused("the transaction", error, hint) from error
         return True
 
     def _restore(self, address: str, earlier: Attempt | None) -> None:
@@ -359,14 +355,15 @@ def _request(address: str, transfer: Transfer) -> dict[str, str]:
 
 def _receipt(answer: Any, digest: str) -> Receipt:
     if not isinstance(answer, Mapping) or digest_of(answer.get("transactionHash")) != digest:
-        raise LedgerUnavailableError("The node answers with another receipt.")
+        raise odd_answer("another receipt")
     contract = answer.get("contractAddress")
+    deployed = b"" if contract is None else bytes_of(contract)
     return Receipt(
         digest,
         number_of(answer.get("blockNumber")),
         digest_of(answer.get("blockHash")),
         number_of(answer.get("status")) == 1,
-        contract.lower() if isinstance(contract, str) else None,
+        f"0x{deployed.hex()}" if len(deployed) == ADDRESS_BYTES else None,
         number_of(answer.get("gasUsed")),
     )
 
@@ -386,7 +383,3 @@ def _rejected(reason: Reason, when: str) -> LedgerRejectedError:
     return LedgerRejectedError(
         f"The contract refuses the call {when}: {reason}.", reason=str(reason)
     )
-
-
-def _refused(what: str, error: NodeRefusal, hint: str = "") -> LedgerUnavailableError:
-    return LedgerUnavailableError(f"The node refuses {what}: {error.said}.", hint=hint)

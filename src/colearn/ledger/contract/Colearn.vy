@@ -47,12 +47,12 @@ INVITATIONS_MAX: constant(uint256) = 64
 BALLOTS_MAX: constant(uint256) = 256
 URI_BYTES_MAX: constant(uint256) = 256
 
-# Steps of `_proceed`. A round takes fewer than 3 + 2 * 85 of them, fewer than 128 dormant
-# members can be passed over in a row, and rounds with contributions stop at each opening.
+# Steps of `_proceed`. At most 86 mergers have a turn in one round, which then stops at the opening
+# of the next; without contributions at most 127 dormant members are passed over in a row.
 STEP_PROPOSE: constant(uint256) = 0
 STEP_TURN_OVER: constant(uint256) = 1
 STEP_CLOSE: constant(uint256) = 2
-STEPS_MAX: constant(uint256) = 1024
+STEPS_MAX: constant(uint256) = 256
 
 # Widths of packed fields.
 BITS_4: constant(uint256) = 2**4 - 1
@@ -1134,11 +1134,16 @@ def _end_phase(experiment: uint256, turn: uint256, todo: uint256):
 
 @internal
 def _proceed(
-    experiment: uint256, before: uint256, first_step: uint256, first_outcome: uint256, model: bytes32
+    experiment: uint256,
+    before: uint256,
+    first_step: uint256,
+    first_outcome: uint256,
+    model: bytes32,
 ):
     """
     @dev Takes steps until somebody awake is awaited or the experiment is over, and keeps the turn
-         word: the front proposes; its turn is over (P3.6, 5.2); the round closes and the next opens.
+         word: the front proposes; its turn is over (P3.6, 5.2); the round closes, and the next
+         one opens.
     """
     turn: uint256 = before
     step: uint256 = first_step
@@ -1281,7 +1286,7 @@ def _change_roster(
 @internal
 def _next_seat(experiment: uint256, seat: uint256, members: uint256) -> uint256:
     """
-    @dev The first member behind `seat`; the seats of who left are taken out of the ring on the way.
+    @dev The first member behind `seat`; the seats of who left are taken out of the ring.
     """
     word: uint256 = self.ring[experiment][seat]
     first: uint256 = word >> NEXT

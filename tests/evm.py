@@ -1,0 +1,137 @@
+"""A real chain for tests: anvil from npm, started on a free port of loopback.
+
+It is looked for under .tools of the repository, and installed there when it is not there yet.
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / ".tools"
+PACKAGE = "@foundry-rs/anvil@1.7.1"
+INSTALL = f"npm install --no-save --prefix .tools {PACKAGE}"
+STARTED_WITHIN_S = 30
+
+
+def _binary():
+    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}.get(sys.platform, sys.platform)
+    processor = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}.get(
+        platform.machine(), platform.machine()
+    )
+    name = "anvil.exe" if sys.platform == "win32" else "anvil"
+    folder = TOOLS / "node_modules" / "@foundry-rs" / f"anvil-{system}-{processor}"
+    return folder / "bin" / name
+
+
+def _missing(why):
+    reason = f"no anvil here ({why}): {INSTALL}"
+    if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def anvil_binary():
+    """The path of anvil; the test is skipped where it cannot be had."""
+    binary = _binary()
+    if binary.exists():
+        return binary
+    npm = shutil.which("npm")
+    if npm is None:
+        _missing("npm is missing")
+    TOOLS.mkdir(exist_ok=True)
+    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(TOOLS), PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    if not binary.exists():
+        _missing(f"npm: {done.stderr[-200:]}")
+    return binary
+
+
+class Anvil:
+    """A running anvil.
+
+    Attributes:
+        rpc: Its http address.
+        url: The same as Colearn writes it.
+    """
+
+    def __init__(self, process, port):
+        self.process = process
+        self.rpc = f"http://127.0.0.1:{port}"
+        self.url = f"evm+{self.rpc}"
+
+    def ask(self, method, *arguments):
+        answer = self.answer({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(arguments)})
+        if "error" in answer:
+            raise AssertionError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def answer(self, question):
+        request = urllib.request.Request(
+            self.rpc, json.dumps(question).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def fund(self, *keys, wei=10**19):
+        """Give coins to keys, from anvil's first rich account."""
+        rich = self.ask("eth_accounts")[0]
+        for key in keys:
+            self.ask("eth_sendTransaction", {"from": rich, "to": key.address, "value": hex(wei)})
+
+    def mine(self, blocks=1):
+        self.ask("anvil_mine", hex(blocks))
+
+    def pass_s(self, seconds):
+        """Let time pass for the blocks to come."""
+        self.ask("evm_increaseTime", seconds)
+
+    @property
+    def height(self):
+        return int(self.ask("eth_blockNumber"), 16)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def anvil(*options):
+    """Start anvil, and stop it at the end."""
+    port = _free_port()
+    command = [
+        str(anvil_binary()), "--hardfork", "london", "--silent", "--host", "127.0.0.1",
+        "--port", str(port), *options,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    chain = Anvil(process, port)
+    try:
+        deadline = time.monotonic() + STARTED_WITHIN_S
+        while True:
+            try:
+                chain.ask("eth_chainId")
+                break
+            except OSError:
+                assert process.poll() is None, "anvil ended at once"
+                assert time.monotonic() < deadline, "anvil does not answer"
+                time.sleep(0.02)
+        yield chain
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+FREE = ("--block-base-fee-per-gas", "0", "--gas-price", "0", "--disable-min-priority-fee")
+"""Options of a chain on which gas costs nothing, as many chains of a consortium have it."""
