@@ -227,7 +227,7 @@ def _checked_host(url: str) -> str:
     except (httpx.InvalidURL, TypeError, ValueError):
         parts = httpx.URL()
     fits = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.raw_host)
-    if not fits or (parts.port or 1) not in _PORTS or len(url) > _URL_MAX:
+    if not fits or (parts.port is not None and parts.port not in _PORTS) or len(url) > _URL_MAX:
         raise ConfigError(
             "The address of a hosted ledger is like https://host:8463, and this is none.",
             hint="`colearn ledger serve` prints it.",

@@ -1,0 +1,113 @@
+"""The log of 7.9 once more: which rows are valid, and which are certified.
+
+It imports nothing of the package. A head is the tuple of the rows below it, so that two logs have
+the same head where they have the same rows; a signature is the tuple of what was signed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What somebody signs; `anchor` is the head it has verified, and `height` where it says."""
+
+    nonce: int
+    height: int
+    anchor: tuple
+    time: int
+    call: object
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry in its place; `signature` is (signer, genesis, entry), and `low` says of s."""
+
+    entry: Entry
+    signature: tuple
+    stamp: int
+    low: bool = True
+
+
+def sign(signer, genesis, entry):
+    return (signer, genesis, entry)
+
+
+def faults(members):
+    return (members - 1) // 3
+
+
+@dataclass
+class Log:
+    """Rows in their order; `allows(call, signer, stamp)` is what the rules say."""
+
+    genesis: object
+    drift: int
+    allows: Callable = lambda call, signer, stamp: True
+    rows: list = field(default_factory=list)
+
+    @property
+    def height(self):
+        return len(self.rows)
+
+    def head(self, height=None):
+        return (self.genesis, *self.rows[: self.height if height is None else height])
+
+    def mine(self, signer):
+        return [row.entry for row in self.rows if row.signature[0] == signer]
+
+    def entry(self, signer, time, call):
+        """What an honest member signs now."""
+        return Entry(len(self.mine(signer)), self.height, self.head(), time, call)
+
+    def broken(self, row):
+        """The conditions of 7.9 that the row would break as the next one."""
+        entry, (signer, genesis, covered) = row.entry, row.signature
+        if genesis != self.genesis or covered != entry or not row.low:
+            # Whoever signed something else is somebody else here: nothing more can be said.
+            return {"signature"}
+        earlier = self.mine(signer)
+        last = self.rows[-1].stamp if self.rows else 0
+        known = entry.height <= self.height and self.head(entry.height) == entry.anchor
+        back = bool(earlier) and entry.height < earlier[-1].height
+        broken = {
+            "nonce": entry.nonce != len(earlier),
+            "anchor": not known or back,
+            "stamp": row.stamp < last,
+            "clock": abs(row.stamp - entry.time) > self.drift,
+        }
+        found = {name for name, holds in broken.items() if holds}
+        if not found:
+            found |= {"call"} if entry.call is None else set()
+        if not found and not self.allows(entry.call, signer, row.stamp):
+            found = {"rules"}
+        return found
+
+    def append(self, row):
+        assert not self.broken(row)
+        self.rows.append(row)
+
+    def certified(self, members):
+        """The highest row that more than (n + f) / 2 of the members have anchored at or above."""
+        n = len(members)
+        tops = [max((each.height for each in self.mine(who)), default=0) for who in members]
+        return max(
+            (
+                height
+                for height in range(self.height + 1)
+                if 2 * sum(top >= height for top in tops) > n + faults(n)
+            ),
+            default=0,
+        )
+
+
+def fork(log, **changes):
+    return Log(log.genesis, log.drift, changes.get("allows", log.allows), list(log.rows))
+
+
+def first_difference(one, other):
+    """The lowest height at which two logs have other heads, None if one continues the other."""
+    for height in range(min(one.height, other.height) + 1):
+        if one.head(height) != other.head(height):
+            return height
+    return None
