@@ -25,7 +25,9 @@ STARTED_WITHIN_S = 30
 
 
 def _binary():
-    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}.get(sys.platform, sys.platform)
+    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}.get(
+        sys.platform, sys.platform
+    )
     processor = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}.get(
         platform.machine(), platform.machine()
     )
@@ -50,7 +52,16 @@ def anvil_binary():
     if npm is None:
         _missing("npm is missing")
     TOOLS.mkdir(exist_ok=True)
-    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(TOOLS), PACKAGE]
+    command = [
+        npm,
+        "install",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        str(TOOLS),
+        PACKAGE,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     if not binary.exists():
         _missing(f"npm: {done.stderr[-200:]}")
@@ -71,7 +82,9 @@ class Anvil:
         self.url = f"evm+{self.rpc}"
 
     def ask(self, method, *arguments):
-        answer = self.answer({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(arguments)})
+        answer = self.answer(
+            {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(arguments)}
+        )
         if "error" in answer:
             raise AssertionError(f"{method}: {answer['error']}")
         return answer["result"]

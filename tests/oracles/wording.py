@@ -14,7 +14,6 @@ from colearn.core.experiment import NOBODY, seats_of
 from colearn.identity.key import Key
 
 HERE, ELSEWHERE = Domain(1, "0x" + "a1" * 20), Domain(1, "0x" + "b2" * 20)
-DOMAINS = {"here": HERE, "elsewhere": ELSEWHERE, "on another chain": Domain(5, HERE.contract)}
 ZERO = "00" * 32
 KINDS = {"admit": MotionKind.ADMIT, "expel": MotionKind.EXPEL, "finish": MotionKind.FINISH}
 ODD_KINDS = {"none": 0, "four": 4, "huge": 2**255}
@@ -46,7 +45,12 @@ def mask(indices):
 class Wording:
     """What the names of one ledger's tests mean in the package."""
 
-    def __init__(self):
+    def __init__(self, here=HERE):
+        self.domains = {
+            "here": here,
+            "elsewhere": ELSEWHERE,
+            "on another chain": Domain(5, here.contract),
+        }
         self.seats = {}
         self.names = {NOBODY: None}
         self.digests = {}
@@ -70,6 +74,11 @@ class Wording:
             if isinstance(event, Joined):
                 self.seats[event.experiment, self.names[event.member]] = event.seat
         return [event for event in events if isinstance(event, Closed)]
+
+    def note_seats(self, experiment):
+        """Learn the seats from the state itself."""
+        for who, seat in experiment.roster.seat_of.items():
+            self.seats[experiment.number, self.names[who]] = seat
 
     def digest(self, symbol, experiment=1):
         """The 64 digits of a symbol."""
@@ -98,7 +107,7 @@ class Wording:
             experiment, number, mask(approved), mask(better), self.digest(note), self.digest(salt)
         )
         voter, key = self.address(voter), self.digest(key, experiment)
-        return commitment(DOMAINS[ledger], voter, key, ballot)
+        return commitment(self.domains[ledger], voter, key, ballot)
 
     def _ballot(self, experiment, ballot):
         voter, approved, better, note, abstains, signature = ballot
@@ -116,7 +125,7 @@ class Wording:
         fields = (mask(approved), mask(better), self.digest(note), abstains)
         ballot = calls.SignedBallot(seat, *fields, None)
         digest = ballot_digest(
-            DOMAINS[ledger], experiment, number, self.digest(key, experiment), ballot
+            self.domains[ledger], experiment, number, self.digest(key, experiment), ballot
         )
         return key_of(voter).sign(digest).hex()
 

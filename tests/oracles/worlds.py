@@ -32,8 +32,10 @@ BAD_TERMS = (
 class World:
     """One ledger with one or two experiments, and everybody who knows of it."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, verified=True):
+        """Begin; `verified` is whether ballots may come whose signature somebody else checked."""
         self.random = R = random.Random(seed)
+        self.verified = verified
         self.ledger = Ledger(drift=R.choice([0, 0, 1, 3]))
         self.now = 1_000
         self.two = R.random() < 0.2
@@ -224,7 +226,8 @@ class World:
         approved = frozenset({9}) if abstains and R.random() < 0.3 else self.approved(it)
         ballot = (approved, frozenset(), self.fresh("note"), abstains)
         signature = signed(voter, it.number, it.round, it.key, *ballot)
-        return (voter, *ballot, "verified" if R.random() < 0.2 else signature)
+        trusted = self.verified and R.random() < 0.2
+        return (voter, *ballot, "verified" if trusted else signature)
 
     def for_advance(self, it, sender):
         return {"phase": it.phase}
@@ -307,6 +310,7 @@ class World:
         right = (voter, it.number, it.round, it.key, *fields)
         wide, marked = frozenset({8}), frozenset({0})
         front = it.turns[0] if it.turns else "a"
+        trusted = "verified" if self.verified else "garbage"
         changes = [
             (voter, *fields, "garbage"),
             (voter, *fields, signed(*right, ledger="elsewhere")),
@@ -319,9 +323,9 @@ class World:
             (voter, approved, better, "another", abstains, signed(*right)),
             (voter, approved, better, note, not abstains, signed(*right)),
             (voter, wide, better, note, abstains, signed(*right[:4], wide, *fields[1:])),
-            (voter, approved, marked, note, abstains, "verified"),
+            (voter, approved, marked, note, abstains, trusted),
             (front, *fields, signed(front, *right[1:])),
-            (R.choice(NAMES), *fields, "verified"),
-            (R.choice([f"seat:{len(it.ever)}", "seat:256", "seat:300"]), *fields, "verified"),
+            (R.choice(NAMES), *fields, trusted),
+            (R.choice([f"seat:{len(it.ever)}", "seat:256", "seat:300"]), *fields, trusted),
         ]
         return (*ballots[:place], R.choice(changes), *ballots[place + 1 :])

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from colearn.audit.bytecode import Bytecode
 from colearn.audit.report import Check
-from colearn.audit.story import Story
+from colearn.audit.stories import Stories
 from colearn.core import Genesis, InvalidRowError, Reason, Replica, decode_call
 from colearn.core.chain import head_after
-from colearn.core.events import Created, Event
 from colearn.errors import LedgerTamperedError
 from colearn.ledger import StoredRow
 
@@ -48,7 +47,7 @@ class LogReplay:
     def __init__(self, genesis: Genesis, checks: dict[int, Check]) -> None:
         """Start before the first row; faults go to `checks`, by number."""
         self.replica = Replica(genesis)
-        self.stories: dict[int, Story] = {}
+        self.stories = Stories(checks)
         self._checks = checks
         self._bytecode = Bytecode(genesis, checks[13]) if 13 in checks else None
 
@@ -78,14 +77,8 @@ class LogReplay:
                 entry, decode_call(row.entry.call), step.signer, row.stamp, step.events
             )
         for event in step.events:
-            self._tell(entry, row.stamp, event)
+            self.stories.tell(entry, row.stamp, event)
         return head == stored.head
-
-    def _tell(self, entry: int, stamp: int, event: Event) -> None:
-        if isinstance(event, Created):
-            self.stories[event.experiment] = Story(event, self._checks)
-        else:
-            self.stories[event.experiment].tell(entry, stamp, event)
 
     def _blame(self, entry: int, error: InvalidRowError) -> None:
         if error.condition != "rules":
@@ -98,16 +91,6 @@ class LogReplay:
         height = self.replica.height
         self._checks[1].detail = f"{height} rows"
         self._checks[2].detail = f"{height} entries"
-        told = {
-            number: sum(story.counts[number] for story in self.stories.values())
-            for number in (3, 4, 5, 6, 7)
-        }
-        rounds = sum(story.rounds_count for story in self.stories.values())
-        changed = sum(len(story.models) - 1 for story in self.stories.values())
-        self._checks[3].detail = f"{told[3]} changes of the roster"
-        self._checks[4].detail = f"{told[4]} turns"
-        self._checks[5].detail = f"{told[5]} acts and deadlines"
-        self._checks[6].detail = f"{rounds} rounds recounted"
-        self._checks[7].detail = f"{changed} of {rounds} rounds changed the model"
+        self.stories.describe()
         if self._bytecode is not None:
             self._checks[13].detail = f"{self._bytecode.count} calls"

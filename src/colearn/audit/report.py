@@ -16,9 +16,9 @@ CHECKS: dict[int, tuple[str, str]] = {
     5: ("deadlines", "nothing came late, and no phase was ended early"),
     6: ("tallies", "every round is decided as its ballots say"),
     7: ("models", "each proposal names the model before it, and nothing else became the model"),
-    8: ("certified", "how far enough members have anchored the rows to make them final"),
+    8: ("certified", "how far the ledger is final: enough members anchored it, or a chain has it"),
     9: ("blobs", "each proposal's bytes have its digest, and what was accepted is sound weights"),
-    13: ("bytecode", "the contract's bytecode, run on the same calls, does the same"),
+    13: ("bytecode", "the contract's bytecode and the pure rules make the same of the calls"),
     14: ("given head", "the ledger contains the place that you have seen before"),
 }
 """Number, name and what each proves (section 8). Numbers stay what they are; 10 to 12 are for

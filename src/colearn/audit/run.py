@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from colearn.audit.blobs import check_blobs
+from colearn.audit.chain import ChainReplay, ChainSource
 from colearn.audit.replay import LogReplay
 from colearn.audit.report import CHECKS, Check, Report
 from colearn.audit.source import LogSource
+from colearn.audit.stories import Stories
 from colearn.errors import ConfigError
 from colearn.ledger import Head
+from colearn.store import BlobStore
 
 __all__ = ["audit", "parse_head"]
 
 
-def audit(source: LogSource, *, bytecode: bool = False, head: Head | None = None) -> Report:
+def audit(
+    source: LogSource | ChainSource, *, bytecode: bool = False, head: Head | None = None
+) -> Report:
     """Replay a ledger and check its blobs.
 
     Args:
         source: From `open_source`.
-        bytecode: Whether to run the contract's bytecode beside the pure rules.
+        bytecode: Whether to run the contract's bytecode beside the pure rules. A chain has done
+            that already, so its execution is compared in any case.
         head: A place that the ledger must contain, known from elsewhere.
 
     Returns:
@@ -27,16 +33,33 @@ def audit(source: LogSource, *, bytecode: bool = False, head: Head | None = None
         LedgerError: The ledger cannot be read at all.
         MissingExtraError: `bytecode` without the extra `evm`.
     """
-    asked = {13: bytecode, 14: head is not None}
+    on_chain = isinstance(source, ChainSource)
+    asked = {13: bytecode or on_chain, 14: head is not None}
     checks = {number: Check(number) for number in CHECKS if asked.get(number, True)}
+    if isinstance(source, ChainSource):
+        reached = _audit_chain(source, checks, head)
+    else:
+        reached = _audit_log(source, checks, head)
+    return Report(source.name, source.kind, reached.height, reached.digest, tuple(checks.values()))
+
+
+def _audit_log(source: LogSource, checks: dict[int, Check], head: Head | None) -> Head:
     replay = LogReplay(source.genesis, checks)
     replay.run(source.rows)
     _certified(replay, checks[8])
-    _blobs(replay, source, checks[9])
+    _blobs(replay.stories, source.store, checks[9])
     if head is not None:
         _given_head(replay, head, checks[14])
-    replica = replay.replica
-    return Report(source.name, source.kind, replica.height, replica.head, tuple(checks.values()))
+    return Head(replay.replica.height, replay.replica.head)
+
+
+def _audit_chain(source: ChainSource, checks: dict[int, Check], head: Head | None) -> Head:
+    replay = ChainReplay(source.chain, checks)
+    replay.run()
+    _blobs(replay.stories, source.store, checks[9])
+    if head is not None:
+        replay.check_head(head, checks[14])
+    return replay.head
 
 
 def parse_head(text: str) -> Head:
@@ -64,12 +87,12 @@ def _certified(replay: LogReplay, check: Check) -> None:
     check.detail = "; ".join(parts) or "no experiment"
 
 
-def _blobs(replay: LogReplay, source: LogSource, check: Check) -> None:
-    if source.store is None:
+def _blobs(stories: Stories, store: BlobStore | None, check: Check) -> None:
+    if store is None:
         check.done = False
-        check.detail = "the blobs are not at hand"
+        check.detail = "the blobs are not at hand; --blobs names their folder"
         return
-    count = sum(check_blobs(story, source.store, check) for story in replay.stories.values())
+    count = sum(check_blobs(story, store, check) for story in stories.told.values())
     check.detail = f"{count} blobs read"
 
 

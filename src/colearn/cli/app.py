@@ -106,7 +106,10 @@ def plot(
 @guarded
 def audit(
     where: Annotated[
-        str, typer.Argument(metavar="RUN|URL", help="A run folder, a ledger.db, or an address.")
+        str,
+        typer.Argument(
+            metavar="RUN|URL", help="A run folder, a ledger.db, http://..., or evm+http://.../0x..."
+        ),
     ],
     bytecode: Annotated[
         bool, typer.Option("--bytecode", help="Run the contract's bytecode on the same calls too.")
@@ -114,12 +117,15 @@ def audit(
     head: Annotated[
         str | None, typer.Option("--head", help="HEIGHT:HASH that the ledger must contain.")
     ] = None,
+    blobs: Annotated[
+        Path | None, typer.Option("--blobs", help="The folder of the weights, for an address.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Replay a ledger and check every rule, trusting nobody."""
     from colearn.cli.audit import audit_ledger  # noqa: PLC0415
 
-    audit_ledger(where, bytecode=bytecode, head=head, as_json=as_json)
+    audit_ledger(where, bytecode=bytecode, head=head, blobs=blobs, as_json=as_json)
 
 
 @app.callback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -18,14 +19,16 @@ _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NOT_DONE
 _FINDINGS_SHOWN = 20
 
 
-def audit_ledger(where: str, *, bytecode: bool, head: str | None, as_json: bool) -> None:
+def audit_ledger(
+    where: str, *, bytecode: bool, head: str | None, blobs: Path | None, as_json: bool
+) -> None:
     """Audit, print the report, and exit with `AUDIT_FINDINGS` if there is any.
 
     Raises:
         ColearnError: There is nothing to audit, or it cannot be read.
     """
     known = None if head is None else parse_head(head)
-    report = audit(open_source(where), bytecode=bytecode, head=known)
+    report = audit(open_source(where, blobs), bytecode=bytecode, head=known)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), sort_keys=True))
     else:

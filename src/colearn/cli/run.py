@@ -67,6 +67,7 @@ def _run(config: ExperimentConfig, path: Path, *, as_json: bool, resume: bool) -
             patience=config.patience,
             target=config.target,
             seed=config.seed,
+            synchronous=config.ledger.synchronous,
             terms=config.terms(),
             resume=resume,
         )

@@ -99,7 +99,8 @@ def _is_genesis(genesis: Genesis) -> bool:
     drift = genesis.drift_s
     return (
         genesis.format == LOG_FORMAT
-        and genesis.rules_version == RULES_VERSION
+        # true and 1.0 are equal to 1 as well, and are other bytes.
+        and (type(genesis.rules_version), genesis.rules_version) == (int, RULES_VERSION)
         and genesis.creator.startswith("0x")
         and all(len(text) == n and bytes.fromhex(text).hex() == text for text, n in hexes)
         and type(drift) is int

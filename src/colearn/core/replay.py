@@ -149,7 +149,7 @@ class Replica:
         Raises:
             LocalProtocolError: Another row came in between.
         """
-        if step.row.entry.nonce != self.nonce(step.signer) or step.row.stamp < self.stamp:
+        if step.head != head_after(self.head, step.row):
             raise LocalProtocolError("A row was adopted that was checked for another place.")
         self.book = step.book
         self.heads.append(step.head)

@@ -83,6 +83,14 @@ class HostileConfig(_Section):
     damping: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
+class LedgerConfig(_Section):
+    """Where the run's calls are ordered (protocol 7.8); a run in one process has a file."""
+
+    url: Literal["embedded"] = "embedded"
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    """NORMAL outlives a killed process; FULL outlives a power failure too, and takes longer."""
+
+
 class ExperimentConfig(_Section):
     """One experiment; see docs/guide.md for every key."""
 
@@ -96,10 +104,12 @@ class ExperimentConfig(_Section):
     vote: VoteConfig = VoteConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     hostile: HostileConfig = HostileConfig()
+    ledger: LedgerConfig = LedgerConfig()
 
     def terms(self) -> dict[str, Any]:
         """Return what the specification holds of the experiment (6.1): all but the ledger's own."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # Where the calls are ordered is no part of what was agreed on.
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"ledger"})
 
     def to_toml(self) -> str:
         """Return the experiment as a file that `load_config` reads back equal."""

@@ -42,10 +42,12 @@ class RulesDisagreeError(LedgerTamperedError):
     Attributes:
         expected: By the rules.
         found: On the chain.
+        transaction: Its hash, in hex.
     """
 
     def __init__(self, expected: object, found: object, *, block: int, transaction: str) -> None:
         """Say what the rules give and what the transaction logged."""
+        self.transaction = transaction
         self.expected, self.found = _shown(expected), _shown(found)
         super().__init__(
             f"Block {block}, transaction 0x{transaction}: the rules expect {self.expected}, and "

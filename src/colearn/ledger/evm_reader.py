@@ -150,6 +150,15 @@ class Chain:
             yield from self._by_block(logs, begin, last)
             after = last
 
+    def word_at(self, slot: int, block: Block) -> int:
+        """Return a word of the contract's storage, as it was after a block.
+
+        Raises:
+            LedgerUnavailableError: The node does not tell, or has forgotten it.
+        """
+        where = (self.domain.contract, hex(slot), hex(block.number))
+        return int.from_bytes(bytes_of(self.blocks.asked("eth_getStorageAt", *where)), "big")
+
     # -------------------------------------------------------------------------- the contract
 
     def _code(self) -> bytes:
