@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -32,10 +33,15 @@ def test_the_demo_tells_the_whole_story(tmp_path):
     assert "poisoned" in run.stdout
     folder = tmp_path / "runs" / "demo-1"
     assert {path.name for path in folder.iterdir()} == {
-        "comparison.json", "experiment.toml", "model.safetensors", "plot.png", "rounds.jsonl",
-        "timings.jsonl",
+        ".lock", "blobs", "comparison.json", "experiment.toml", "ledger.db", "members.json",
+        "model.safetensors", "observations.jsonl", "plot.png", "rounds.jsonl", "timings.jsonl",
     }  # fmt: skip
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert "NOT SECRET" in (folder / "members.json").read_text()
+    head = next(line.split()[1] for line in run.stdout.splitlines() if line.startswith("head"))
+    audit = colearn("audit", "runs/demo-1", "--bytecode", "--head", head, cwd=tmp_path)
+    assert audit.returncode == 0, audit.stdout
+    assert "Nothing was found" in audit.stdout
     again = colearn("run", str(folder / "experiment.toml"), "-d", "again", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     for name in ("rounds.jsonl", "comparison.json", "model.safetensors", "experiment.toml"):
@@ -114,3 +120,36 @@ def test_a_killed_run_leaves_whole_records(tmp_path):
     lines = records.read_text().splitlines()
     assert [json.loads(line)["round_number"] for line in lines[:-1]] == list(range(1, len(lines)))
     assert colearn("plot", "r", cwd=tmp_path).returncode == 0
+
+
+def test_audit_exits_with_its_own_code_and_names_the_entry(tmp_path):
+    assert colearn("demo", "--json", "-d", "run", cwd=tmp_path).returncode == 0
+    db = sqlite3.connect(tmp_path / "run" / "ledger.db")
+    db.execute("update rows set signature = zeroblob(65) where height = 30")
+    db.commit()
+    db.close()
+    run = colearn("audit", "run", cwd=tmp_path)
+    assert run.returncode == 9
+    assert "entry 30" in run.stdout
+    document = json.loads(colearn("audit", "run", "--json", cwd=tmp_path).stdout)
+    assert not document["passed"]
+    assert document["checks"][0]["findings"][0]["entry"] == 30
+    for wrong in ("nothing", "run/experiment.toml"):
+        refused = colearn("audit", wrong, cwd=tmp_path)
+        assert refused.returncode in (2, 7)
+        assert "Traceback" not in refused.stderr
+    assert colearn("audit", "run", "--head", "5", cwd=tmp_path).returncode == 2
+
+
+def test_a_run_goes_on_by_command_and_a_finished_one_changes_nothing(tmp_path):
+    assert colearn("demo", "--json", "-d", "run", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "run" / "rounds.jsonl").read_bytes()
+    again = colearn("run", "--resume", "run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "20 rounds" in again.stdout
+    assert (tmp_path / "run" / "rounds.jsonl").read_bytes() == before
+    refused = colearn("run", "--resume", "run", "-o", "rounds=3", cwd=tmp_path)
+    assert (refused.returncode, "own settings" in refused.stderr) == (2, True)
+    assert colearn("run", "--resume", "nowhere", cwd=tmp_path).returncode == 2
+    twice = colearn("demo", "-d", "run", cwd=tmp_path)
+    assert (twice.returncode, "--resume" in twice.stderr) == (2, True)

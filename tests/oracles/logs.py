@@ -41,26 +41,25 @@ class Orderer:
 
     def take(self, row):
         """Append, or return the condition that the row breaks; then nothing may have changed."""
-        before = self.state
-        try:
-            self.replica.append(row)
-        except InvalidRowError as error:
-            assert self.state == before
-            assert error.condition in CONDITIONS
-            return error.condition
-        self.rows.append(row)
-        return None
+        condition = self._asked(self.replica.append, row)
+        if condition is None:
+            self.rows.append(row)
+        return condition
 
     def look(self, row):
         """Return the condition that the row would break as the next one, or None."""
-        before = self.state
+        return self._asked(self.replica.check, row)
+
+    def _asked(self, ask, row):
+        before, condition = self.state, None
         try:
-            self.replica.check(row)
+            ask(row)
         except InvalidRowError as error:
-            return error.condition
-        finally:
-            assert self.state == before
-        return None
+            condition = error.condition
+        appended = condition is None and ask == self.replica.append
+        assert appended or self.state == before
+        assert condition is None or condition in CONDITIONS
+        return condition
 
     @property
     def state(self):

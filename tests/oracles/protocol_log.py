@@ -1,7 +1,7 @@
 """The log of 7.9 once more: which rows are valid, and which are certified.
 
-It imports nothing of the package. A head is the tuple of the rows below it, so that two logs have
-the same head where they have the same rows; a signature is the tuple of what was signed.
+It imports nothing of the package. A head is a number that is the same in two logs where the rows up
+to it are the same, and nowhere else; a signature is the tuple of what was signed.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class Entry:
 
     nonce: int
     height: int
-    anchor: tuple
+    anchor: object
     time: int
     call: object
 
@@ -33,6 +33,14 @@ def sign(signer, genesis, entry):
     return (signer, genesis, entry)
 
 
+_HEADS = {}
+
+
+def head_after(head, row):
+    """The head of a log that ended in `head` and has got `row`; a genesis is a head's name."""
+    return _HEADS.setdefault((head, row), len(_HEADS) + 1)
+
+
 def faults(members):
     return (members - 1) // 3
 
@@ -45,20 +53,21 @@ class Log:
     drift: int
     allows: Callable = lambda call, signer, stamp: True
     rows: list = field(default_factory=list)
+    heads: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.heads = self.heads or [head_after(self.genesis, None)]
 
     @property
     def height(self):
         return len(self.rows)
-
-    def head(self, height=None):
-        return (self.genesis, *self.rows[: self.height if height is None else height])
 
     def mine(self, signer):
         return [row.entry for row in self.rows if row.signature[0] == signer]
 
     def entry(self, signer, time, call):
         """What an honest member signs now."""
-        return Entry(len(self.mine(signer)), self.height, self.head(), time, call)
+        return Entry(len(self.mine(signer)), self.height, self.heads[-1], time, call)
 
     def broken(self, row):
         """The conditions of 7.9 that the row would break as the next one."""
@@ -68,7 +77,7 @@ class Log:
             return {"signature"}
         earlier = self.mine(signer)
         last = self.rows[-1].stamp if self.rows else 0
-        known = entry.height <= self.height and self.head(entry.height) == entry.anchor
+        known = entry.height <= self.height and self.heads[entry.height] == entry.anchor
         back = bool(earlier) and entry.height < earlier[-1].height
         broken = {
             "nonce": entry.nonce != len(earlier),
@@ -86,11 +95,14 @@ class Log:
     def append(self, row):
         assert not self.broken(row)
         self.rows.append(row)
+        self.heads.append(head_after(self.heads[-1], row))
 
     def certified(self, members):
         """The highest row that more than (n + f) / 2 of the members have anchored at or above."""
         n = len(members)
         tops = [max((each.height for each in self.mine(who)), default=0) for who in members]
+        if n == 0:
+            return 0
         return max(
             (
                 height
@@ -99,15 +111,3 @@ class Log:
             ),
             default=0,
         )
-
-
-def fork(log, **changes):
-    return Log(log.genesis, log.drift, changes.get("allows", log.allows), list(log.rows))
-
-
-def first_difference(one, other):
-    """The lowest height at which two logs have other heads, None if one continues the other."""
-    for height in range(min(one.height, other.height) + 1):
-        if one.head(height) != other.head(height):
-            return height
-    return None

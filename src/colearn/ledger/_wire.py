@@ -97,7 +97,7 @@ class Page:
         found = _object(document, ("from", "height", "head", "base", "rows"))
         height, head, base = found["height"], _hex(found["head"], 32).hex(), found["base"]
         rows = read_rows(found["rows"])
-        fits = found["from"] == begin and len(rows) <= max(_number(height) - begin + 1, 0)
+        fits = _number(found["from"]) == begin and len(rows) <= max(_number(height) - begin + 1, 0)
         if not fits or (base is None) is not (height < begin - 1):
             raise _malformed("rows that do not fit together")
         return Page(begin, height, head, None if base is None else _hex(base, 32).hex(), rows)
