@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench docs mutants
+.PHONY: demo prove test check bench docs mutants contract
 
 $(BIN)/python:
 	$(PY) -m venv $(VENV)
@@ -13,13 +13,21 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[demo]'
 	touch $@
 
+$(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[all]'
+	touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[all,dev]'
-	touch $@ $(VENV)/.demo
+	touch $@ $(VENV)/.demo $(VENV)/.all
 
 # The main job on real data: five learners, one of them hostile, one model.
 demo: $(VENV)/.demo
 	$(BIN)/colearn demo
+
+# For a sceptic: a real chain, five processes, one killed, one byte changed. It needs npm or anvil.
+prove: $(VENV)/.all
+	$(BIN)/colearn prove
 
 # The pure rules are covered branch by branch; then everything runs.
 test: $(VENV)/.dev
@@ -44,3 +52,7 @@ bench: $(VENV)/.dev
 # One-line faults, each of which a test must catch.
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants
+
+# The compiled contract that comes with the package, from its source.
+contract: $(VENV)/.dev
+	$(BIN)/python scripts/build_contract.py

@@ -46,7 +46,7 @@ class Plan:
 
     def group(self) -> list[MachineLearningInterface]:
         """Return the learners of the collective; those that lie included."""
-        return [self._member(place) for place in range(len(self.names))]
+        return [self.member(place) for place in range(len(self.names))]
 
     def honest(
         self, train: npt.NDArray[Any], vote: npt.NDArray[Any], name: str, **settings: Any
@@ -54,7 +54,8 @@ class Plan:
         """Return an honest learner with the given rows, for comparisons."""
         return self._learner(train, self.task.y[train], vote, name, settings)
 
-    def _member(self, place: int) -> MachineLearningInterface:
+    def member(self, place: int) -> MachineLearningInterface:
+        """Return the learner that has this place in join order; a liar if it lies."""
         site, name = self.division.sites[place], self.names[place]
         labels = self.task.y[site.train]
         if name not in self.liars:

@@ -17,10 +17,22 @@ from colearn.errors import (
 )
 from colearn.ledger.base import Happening, Head, Ledger, unknown_experiment
 
-__all__ = ["Clock", "LogLedger", "StoredRow", "forked", "rejected", "system_clock", "tampered"]
+__all__ = [
+    "SHARED_DRIFT_S",
+    "Clock",
+    "LogLedger",
+    "StoredRow",
+    "forked",
+    "rejected",
+    "system_clock",
+    "tampered",
+]
 
 Clock = Callable[[], int]
 """Whole seconds since 1970."""
+
+SHARED_DRIFT_S = 5
+"""How far the clocks may differ of processes that share a log, in seconds (7.9)."""
 
 _EVIDENCE = "Keep this copy as evidence, and compare heads with the other members."
 
