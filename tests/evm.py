@@ -98,9 +98,9 @@ class Anvil:
 
     def fund(self, *keys, wei=10**19):
         """Give coins to keys, from anvil's first rich account."""
-        rich = self.ask("eth_accounts")[0]
+        gift = {"from": self.ask("eth_accounts")[0], "value": hex(wei), "gasPrice": hex(10**10)}
         for key in keys:
-            self.ask("eth_sendTransaction", {"from": rich, "to": key.address, "value": hex(wei)})
+            self.ask("eth_sendTransaction", {**gift, "to": key.address})
 
     def mine(self, blocks=1):
         self.ask("anvil_mine", hex(blocks))
@@ -121,11 +121,11 @@ def _free_port():
 
 
 @contextmanager
-def anvil(*options):
+def anvil(*options, hardfork="london"):
     """Start anvil, and stop it at the end."""
     port = _free_port()
     command = [
-        str(anvil_binary()), "--hardfork", "london", "--silent", "--host", "127.0.0.1",
+        str(anvil_binary()), "--hardfork", hardfork, "--silent", "--host", "127.0.0.1",
         "--port", str(port), *options,
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -148,3 +148,44 @@ def anvil(*options):
 
 FREE = ("--block-base-fee-per-gas", "0", "--gas-price", "0", "--disable-min-priority-fee")
 """Options of a chain on which gas costs nothing, as many chains of a consortium have it."""
+
+
+def spent(chain, key):
+    """How many transactions a key has made, and how much it has left."""
+    return tuple(
+        int(chain.ask(f"eth_get{what}", key.address, "latest"), 16)
+        for what in ("TransactionCount", "Balance")
+    )
+
+
+def signed_elsewhere(chain, key, contract, call, *, price):
+    """A transaction that another program signs with the same key, next in its line."""
+    from eth_account import Account
+
+    from colearn.ledger.abi import to_calldata
+
+    document = {
+        "chainId": 31337, "nonce": spent(chain, key)[0], "gas": 500_000, "value": 0,
+        "to": bytes.fromhex(contract[2:]), "data": to_calldata(call), "gasPrice": price,
+    }  # fmt: skip
+    signed = Account.sign_transaction(document, key.reveal_secret())
+    return "0x" + bytes(signed.raw_transaction).hex()
+
+
+@contextmanager
+def paused(chain):
+    """A chain on which blocks are made only by `mine`."""
+    chain.ask("evm_setAutomine", False)
+    try:
+        yield
+    finally:
+        chain.ask("evm_setAutomine", True)
+        chain.mine()
+
+
+def wait_for_pool(chain, count):
+    """Wait until so many transactions wait to be mined."""
+    limit = time.monotonic() + 60
+    while int(chain.ask("txpool_status")["pending"], 16) < count:
+        assert time.monotonic() < limit
+        time.sleep(0.02)

@@ -25,6 +25,7 @@ from colearn.errors import (
 from colearn.identity import Key
 from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.ledger import Ledger
+from colearn.relay import Relay, signed_ballot
 from colearn.store import Archive
 from colearn.weights import NamedArrays, freeze, require_like
 
@@ -103,6 +104,7 @@ class Node:
         experiment: int = 1,
         name: str = "learner",
         observer: Observer | None = None,
+        relay: Relay | None = None,
     ) -> None:
         """Put a learner at a ledger; nothing is done before `step`.
 
@@ -115,6 +117,7 @@ class Node:
             experiment: Its number on the ledger.
             name: For observations and logs.
             observer: Told what the node sees.
+            relay: Brings the node's open ballots; without one it casts them itself.
         """
         self.name = name
         self.key = key
@@ -125,8 +128,9 @@ class Node:
         self._origin = origin
         self._number = experiment
         self._observer = observer
+        self._relay = relay
         self._model = origin.model
-        self._acts: dict[Duty, Callable[[Experiment], None]] = {
+        self._acts: dict[Duty, Callable[[Experiment], bool]] = {
             Duty.JOIN: self._join,
             Duty.WAKE: self._wake,
             Duty.CONTRIBUTE: self._contribute,
@@ -184,65 +188,83 @@ class Node:
         if act is None:
             return False
         try:
-            act(experiment)
+            return act(experiment)
         except LedgerRejectedError as error:
             # Somebody else was faster, or the deadline passed: the ledger is right, look again.
             _log.info("%s: %s was refused: %s", self.name, due.duty, error.reason)
             return self._ledger.sync() > 0
-        return True
 
     def _experiment(self) -> Experiment:
         return self._ledger.experiment(self._number)
 
-    def _submit(self, call: calls.Call) -> None:
+    def _submit(self, call: calls.Call) -> bool:
         self._ledger.submit(self.key, call)
+        return True
 
     # ----------------------------------------------------------------------------- duties
 
-    def _join(self, _experiment: Experiment) -> None:
+    def _join(self, _experiment: Experiment) -> bool:
         origin = self._origin
-        self._submit(calls.Join(self._number, origin.specification, origin.model, ZERO))
+        return self._submit(calls.Join(self._number, origin.specification, origin.model, ZERO))
 
-    def _wake(self, _experiment: Experiment) -> None:
-        self._submit(calls.Wake(self._number))
+    def _wake(self, _experiment: Experiment) -> bool:
+        return self._submit(calls.Wake(self._number))
 
-    def _advance(self, experiment: Experiment) -> None:
+    def _advance(self, experiment: Experiment) -> bool:
         current = experiment.round
-        self._submit(calls.Advance(self._number, current.number, current.phase))
+        return self._submit(calls.Advance(self._number, current.number, current.phase))
 
-    def _confirm(self, experiment: Experiment) -> None:
-        self._submit(calls.Confirm(self._number, experiment.model))
+    def _confirm(self, experiment: Experiment) -> bool:
+        return self._submit(calls.Confirm(self._number, experiment.model))
 
-    def _contribute(self, _experiment: Experiment) -> None:
+    def _contribute(self, _experiment: Experiment) -> bool:
         raise LocalProtocolError("Council rounds are not built yet, so this experiment cannot run.")
 
-    def _propose(self, experiment: Experiment) -> None:
+    def _propose(self, experiment: Experiment) -> bool:
         """Train and propose; who fails or has nothing new skips its turn at once (P3.6)."""
         number, parent = experiment.round.number, experiment.model
         weights = self._proposal(experiment)
         if weights is None:
-            self._submit(calls.Skip(self._number, number))
-            return
+            return self._submit(calls.Skip(self._number, number))
         self._archive.put(weights)
-        self._submit(calls.Propose(self._number, number, parent, 0, (weights.digest,), ""))
+        return self._submit(calls.Propose(self._number, number, parent, 0, (weights.digest,), ""))
 
-    def _vote(self, experiment: Experiment) -> None:
+    def _vote(self, experiment: Experiment) -> bool:
         """Judge every candidate, and cast one ballot, blind where the rules say so (7.4)."""
-        number, key = experiment.round.number, experiment.round.key
+        if self._relayed(experiment):
+            return False
         ballots = [self._judged(digest, experiment) for digest in experiment.round.candidates]
-        if Ballot.ABSTAIN in ballots:
-            self._submit(calls.Abstain(self._number, number, key))
-            return
         masks = sum(1 << index for index, each in enumerate(ballots) if each is Ballot.APPROVE)
         note = FAILED if Ballot.SILENT in ballots else ZERO
+        abstain = Ballot.ABSTAIN in ballots
+        if self._relay is not None and self._has_time(experiment) and not experiment.blind:
+            self._relay.offer(
+                signed_ballot(self.key, experiment, masks, abstain=abstain, note=note)
+            )
+            return True
+        return self._cast(experiment, masks, note, abstain=abstain)
+
+    def _cast(self, experiment: Experiment, masks: int, note: str, *, abstain: bool) -> bool:
+        number, key = experiment.round.number, experiment.round.key
+        if abstain:
+            return self._submit(calls.Abstain(self._number, number, key))
         if not experiment.blind:
-            self._submit(calls.Vote(self._number, number, key, masks, 0, note))
-            return
+            return self._submit(calls.Vote(self._number, number, key, masks, 0, note))
         ballot = calls.Reveal(self._number, number, masks, 0, note, self._salt(experiment))
         sealed = commitment(experiment.domain, self.address, key, ballot)
-        self._submit(calls.Commit(self._number, number, sealed))
+        return self._submit(calls.Commit(self._number, number, sealed))
 
-    def _reveal(self, experiment: Experiment) -> None:
+    def _relayed(self, experiment: Experiment) -> bool:
+        """Say whether a relay has the ballot, and still has time to bring it."""
+        relay = self._relay
+        return relay is not None and relay.holds(self.address) and self._has_time(experiment)
+
+    def _has_time(self, experiment: Experiment) -> bool:
+        """Say whether half of the vote is still to come; later on nobody relies on a relay."""
+        left = experiment.round.deadline - self._ledger.now()
+        return 2 * left > experiment.rules.vote_s
+
+    def _reveal(self, experiment: Experiment) -> bool:
         """Open the own commitment; it is found again by trying, so nothing has to be kept."""
         current, salt = experiment.round, self._salt(experiment)
         sealed = current.commitments[experiment.roster.seat_of[self.address]]
@@ -250,8 +272,7 @@ class Node:
             for masks in range(1 << len(current.candidates)):
                 ballot = calls.Reveal(self._number, current.number, masks, 0, note, salt)
                 if commitment(experiment.domain, self.address, current.key, ballot) == sealed:
-                    self._submit(ballot)
-                    return
+                    return self._submit(ballot)
         raise LocalProtocolError(f"{self.name} cannot open its commitment: another key made it.")
 
     def _support_finish(self, experiment: Experiment) -> bool:

@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 from tests.logs import CREATE, ME, filled_log, make_log
 
+from colearn.errors import LedgerUnavailableError
 from colearn.ledger import EmbeddedLedger
 from colearn.ledger.hosted import HostedLedger
 
@@ -72,7 +73,7 @@ def test_a_signal_stops_it_at_once_and_cleanly_though_somebody_waits(tmp_path, n
                 process.send_signal(number)
                 try:
                     outcome.append(view.wait(25))
-                except Exception as error:
+                except LedgerUnavailableError as error:
                     outcome.append(type(error).__name__)
 
         waiting = Thread(target=wait)

@@ -2,16 +2,14 @@
 
 import importlib.util
 import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 if importlib.util.find_spec("web3") is None and os.environ.get("COLEARN_REQUIRE_ALL") != "1":
     pytest.skip("no web3 here: pip install 'colearn[evm]'", allow_module_level=True)
 
-from tests.evm import FREE, anvil
+from tests.evm import FREE, anvil, spent
 from tests.logs import MODEL, RULES, SPECIFICATION, Group, SetClock, digest, shifted
 
 from colearn.core import Phase, calls
@@ -21,9 +19,9 @@ from colearn.core.events import Closed, Missed, Opened, Voted
 from colearn.core.experiment import NOBODY
 from colearn.errors import (
     ConfigError,
-    LedgerError,
     LedgerRejectedError,
-    LedgerUnavailableError,
+    LedgerTamperedError,
+    LocalProtocolError,
 )
 from colearn.identity import Key
 from colearn.ledger.evm import EvmLedger, deploy
@@ -62,13 +60,6 @@ def opened():
 @pytest.fixture
 def contract(chain):
     return deploy(chain.url, KEYS[0])
-
-
-def spent(chain, key):
-    return (
-        int(chain.ask("eth_getTransactionCount", key.address, "latest"), 16),
-        int(chain.ask("eth_getBalance", key.address, "latest"), 16),
-    )
 
 
 def test_three_members_with_a_view_each_and_one_that_comes_later_see_the_same(
@@ -166,7 +157,7 @@ def test_a_deadline_passes_on_a_chain_on_which_nothing_happens(free_chain, opene
     assert (missed.seats, closed.outcome, after.proposer) == (1, 3, 1)
 
 
-def relayed(group, view, approve=1):
+def relayed(group, approve=1):
     """The ballots of everybody but the proposer, signed for a relay."""
     experiment = group.seen()
     ballots = []
@@ -175,7 +166,11 @@ def relayed(group, view, approve=1):
             ballot = SignedBallot(seat, approve, 0, ZERO, False, None)
             key = next(key for key in group.keys if key.address == address)
             covered = ballot_digest(
-                experiment.domain, group.number, experiment.round.number, experiment.round.key, ballot
+                experiment.domain,
+                group.number,
+                experiment.round.number,
+                experiment.round.key,
+                ballot,
             )
             signature = key.sign(covered).hex()
             ballots.append(SignedBallot(seat, approve, 0, ZERO, False, signature))
@@ -189,7 +184,7 @@ def test_a_relay_brings_all_ballots_in_one_call_that_settles_once(chain, contrac
     other.listen(heard.append)
     group = Group([view], size=5).establish(shifted(RULES, early_close=early))
     group.propose()
-    events = view.submit(OUTSIDER, relayed(group, view))
+    events = view.submit(OUTSIDER, relayed(group))
     assert [type(event) for event in events] == [Voted] * 4 + [Closed, Opened]
     other.sync()
     assert other.experiment(1) == view.experiment(1)
@@ -199,80 +194,163 @@ def test_a_relay_brings_all_ballots_in_one_call_that_settles_once(chain, contrac
         view.submit(OUTSIDER, calls.VoteMany(1, 1, ()))
 
 
-def test_voters_that_are_mined_in_one_block_have_gas_enough_to_close_the_round(chain, contract):
-    group = Group([EvmLedger(f"{chain.url}/{contract}")], size=5).establish()
-    for member in (3, 4):
-        group.submit(member, calls.Leave(1))
-    group.propose()
-    ballot, proposer = group.ballot(), group.member_at(group.seen().front)
-    voters = [member for member in range(5) if member != proposer]
-    chain.ask("evm_setAutomine", False)
+WALLET = """
+# pragma evm-version london
+owner: address
 
-    def vote(member):
-        with EvmLedger(f"{chain.url}/{contract}", patience_s=60) as view:
-            return view.submit(group.keys[member], ballot)
+@deploy
+def __init__():
+    self.owner = msg.sender
 
-    try:
-        with ThreadPoolExecutor(len(voters)) as threads:
-            voting = [threads.submit(vote, member) for member in voters]
-            wait_for_pool(chain, len(voters))
-            chain.ask("evm_setAutomine", True)
-            chain.mine()
-            kinds = sorted(len(each.result()) for each in voting)
-    finally:
-        chain.ask("evm_setAutomine", True)
-    # Each was tried as one that closes nothing; the last one closed the round for all.
-    assert kinds == [1, 1, 1, 3]
-    assert group.seen().counted == 1
-    group.views[0].close()
+@external
+def send(target: address, data: DynArray[Bytes[1024], 4]):
+    assert msg.sender == self.owner
+    for each: Bytes[1024] in data:
+        raw_call(target, each)
+"""
 
 
-def wait_for_pool(chain, count):
-    limit = time.monotonic() + 60
-    while int(chain.ask("txpool_status")["pending"], 16) < count:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+@pytest.fixture(scope="module")
+def wallet_code():
+    vyper = pytest.importorskip("vyper")
+    return vyper.compile_code(WALLET, output_formats=["bytecode"])["bytecode"]
 
 
-def test_a_call_that_is_overtaken_in_its_block_is_refused_with_the_reason(
-    chain, contract, opened
+class Wallet:
+    """A contract that calls for its owner, several calls in one transaction if it likes."""
+
+    def __init__(self, chain, code):
+        self.chain, self.owner = chain, chain.ask("eth_accounts")[1]
+        receipt = self.transact({"from": self.owner, "data": code})
+        self.address = receipt["contractAddress"].lower()
+
+    def transact(self, transaction):
+        digest = self.chain.ask("eth_sendTransaction", transaction)
+        while (receipt := self.chain.ask("eth_getTransactionReceipt", digest)) is None:
+            time.sleep(0.01)
+        assert receipt["status"] == "0x1"
+        return receipt
+
+    def send(self, contract, *made):
+        from eth_abi import encode
+
+        from colearn.ledger.abi import to_calldata
+
+        data = encode(["address", "bytes[]"], [contract, [to_calldata(call) for call in made]])
+        from colearn.crypto import keccak256
+
+        selector = keccak256(b"send(address,bytes[])")[:4]
+        self.transact(
+            {"from": self.owner, "to": self.address, "data": "0x" + (selector + data).hex()}
+        )
+
+
+def test_calls_of_other_contracts_are_read_as_well_also_several_of_a_transaction(
+    chain, contract, opened, wallet_code
 ):
+    view = opened(chain, contract)
+    wallet = Wallet(chain, wallet_code)
+    group = Group([view], size=SIZE)
+    group.submit(0, calls.Create(SPECIFICATION, MODEL, RULES.to_word(), ""))
+    group.submit(0, calls.Invite(1, (*(key.address for key in group.keys), wallet.address)))
+    for member in range(SIZE):
+        group.submit(member, calls.Join(1, SPECIFICATION, MODEL, ZERO))
+    wallet.send(contract, calls.Join(1, SPECIFICATION, MODEL, ZERO))
+    group.submit(0, calls.Start(1, group.seen().roster.digest))
+    assert group.seen().roster.addresses[3] == wallet.address
+    group.propose()
+    heard = []
+    view.listen(heard.append)
+    motion = calls.Motion(1, 0, 3, NOBODY)
+    wallet.send(contract, group.ballot(), motion, calls.Leave(1))
+    assert view.sync() == 3
+    assert [happening.signer for happening in heard] == [wallet.address] * 3
+    assert group.seen().roster.motions == {(3, NOBODY): 0b1000}
+    assert group.seen().round.cast == 1
+    for member in (1, 2):
+        group.submit(member, group.ballot())
+    assert group.seen().roster.names(group.seen().roster.members) == [
+        key.address for key in group.keys[:SIZE]
+    ]
+
+
+def test_two_ballots_of_one_transaction_are_no_different_from_a_relays(
+    chain, contract, opened, wallet_code
+):
+    view = opened(chain, contract)
+    wallet = Wallet(chain, wallet_code)
+    group = Group([view], size=5).establish()
+    group.propose()
+    both = relayed(group).ballots
+    one, other = (calls.VoteMany(1, 1, part) for part in (both[:3], both[3:]))
+    wallet.send(contract, one, other)
+    assert view.sync() == 1
+    assert group.seen().counted == 1
+
+
+def test_a_call_that_logs_nothing_is_a_call(chain, contract, opened):
+    group = Group([opened(chain, contract)], size=2)
+    group.submit(0, calls.Create(SPECIFICATION, MODEL, RULES.to_word(), ""))
+    assert group.submit(0, calls.Invite(1, ())) == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "message"),
+    [
+        ("{node}/0x" + "12" * 20, {}, "There is no contract"),
+        ("{node}/{rich}", {}, "There is no contract"),
+        ("{node}/{wallet}", {}, "not the one of this version"),
+        ("{node}/{contract}", {"chain_id": 1}, "is on chain 31337, and 1 was asked for"),
+        ("{node}/{contract}@999999", {}, "There is no block 999998 yet"),
+        ("{node}/{contract}", {"confirmations": -1}, "confirmations is from 0"),
+        ("{node}", {}, "0xCONTRACT"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(chain, contract, wallet_code, url, settings, message):
+    names = {
+        "node": chain.url,
+        "contract": contract,
+        "rich": chain.ask("eth_accounts")[0],
+        "wallet": Wallet(chain, wallet_code).address,
+    }
+    with pytest.raises(ConfigError, match=message):
+        EvmLedger(url.format(**names), **settings)
+
+
+def test_a_view_that_begins_behind_the_first_event_says_so(chain, contract, opened):
     group = Group([opened(chain, contract)], size=2).establish()
-    chain.ask("evm_setAutomine", False)
-
-    def skip(key):
-        with EvmLedger(f"{chain.url}/{contract}", patience_s=60) as view:
-            return view.submit(key, calls.Skip(1, 1))
-
-    def leave(key):
-        with EvmLedger(f"{chain.url}/{contract}", patience_s=60) as view:
-            return view.submit(key, calls.Skip(1, 1))
-
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            first = threads.submit(skip, group.keys[0])
-            wait_for_pool(chain, 1)
-            # The same act once more, from outside of any view, with more to pay and mined first.
-            raw = signed_elsewhere(chain, group.keys[0], contract, calls.Leave(1), price=10**11)
-            chain.ask("eth_sendRawTransaction", raw)
-            chain.ask("evm_setAutomine", True)
-            chain.mine()
-            with pytest.raises(LedgerError, match="took the place"):
-                first.result()
-    finally:
-        chain.ask("evm_setAutomine", True)
-    assert group.seen().roster.leaving == 1
+    late = opened(chain, contract, start=chain.height)
+    with pytest.raises(LedgerTamperedError, match="an experiment that was created"):
+        late.sync()
+    with pytest.raises(LedgerTamperedError, match="an experiment that was created"):
+        late.submit(group.keys[0], calls.Leave(1))
 
 
-def signed_elsewhere(chain, key, contract, call, *, price, nonce=None):
-    """A transaction that another program signs with the same key."""
-    from eth_account import Account
+def test_a_long_quiet_history_is_read_in_ranges(chain, contract, opened):
+    first = opened(chain, contract)
+    group = Group([first], size=2).establish()
+    for _ in range(2):
+        group.round()
+        chain.mine(2500)
+    group.round()
+    later = opened(chain, contract)
+    assert later.sync() == 5 + 3 * 2
+    first.sync()
+    assert later.experiment(1) == first.experiment(1)
+    assert later.head == first.head
+    assert later.sync() == 0
+    group.round()
+    assert later.sync() == 2
 
-    from colearn.ledger.abi import to_calldata
 
-    count = int(chain.ask("eth_getTransactionCount", key.address, "latest"), 16)
-    document = {
-        "chainId": 31337, "nonce": count if nonce is None else nonce, "gas": 500_000, "value": 0,
-        "to": bytes.fromhex(contract[2:]), "data": to_calldata(call), "gasPrice": price,
-    }  # fmt: skip
-    return "0x" + bytes(Account.sign_transaction(document, key.reveal_secret()).raw_transaction).hex()
+@pytest.mark.parametrize("drift_s", [-1, 2**30, 1.0, True, "5"])
+def test_a_drift_that_the_contract_does_not_take_is_refused_before_anything_is_sent(drift_s):
+    with pytest.raises(ConfigError, match="drift"):
+        deploy("evm+http://127.0.0.1:1", KEYS[0], drift_s)
+
+
+def test_a_listener_may_not_call_the_ledger(chain, contract, opened):
+    view = opened(chain, contract)
+    view.listen(lambda _: view.sync())
+    with pytest.raises(LocalProtocolError, match="listener"):
+        view.submit(KEYS[0], calls.Create(SPECIFICATION, MODEL, RULES.to_word(), ""))

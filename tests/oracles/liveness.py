@@ -8,6 +8,7 @@ from collections import Counter
 from colearn.core import Outcome, Phase, Reason, tolerance
 from colearn.core.events import Closed, Missed
 from colearn.core.experiment import seats_of
+from tests.oracles.scene import DEFAULT, Scene
 
 
 def running(scene):
@@ -46,6 +47,14 @@ def play_round(scene, acting, against=""):
             deadlines[scene.phase] += 1
             scene.silence()
     return deadlines
+
+
+def sleeper(who, size=5, rules=DEFAULT):
+    """Return a scene in which `who` has just become dormant, all others having acted."""
+    scene = Scene(size, rules)
+    while scene.dormant != who:
+        play_round(scene, [name for name in scene.members if name != who])
+    return scene
 
 
 def outcome(scene, number):

@@ -48,10 +48,10 @@ def played(seed, steps=220):
 def transactions(chance, accepted):
     """The accepted calls in transactions, each of one or several calls of one moment."""
     for now, group in groupby(accepted, key=lambda entry: entry[0]):
-        group = list(group)
-        while group:
+        left = list(group)
+        while left:
             count = chance.choice((1, 1, 2, 3))
-            some, group = group[:count], group[count:]
+            some, left = left[:count], left[count:]
             yield now, [event for *_, events in some for event in events], some
 
 
@@ -101,7 +101,7 @@ def altered(chance, event, other):
 def test_a_changed_a_missing_an_added_and_a_moved_event_are_seen():
     chance, twins = played(f"{SEED} alter", steps=120)
     state = Retold(Book(DOMAIN, twins.book.drift_s))
-    seen = unseen = 0
+    seen, unseen, errors = 0, 0, []
     everything = [event for *_, events in twins.accepted for event in events]
     for now, events, _ in transactions(chance, twins.accepted):
         honest = told(state, events, now)
@@ -124,15 +124,17 @@ def test_a_changed_a_missing_an_added_and_a_moved_event_are_seen():
                 steps = told(state, wrong, now)
             except RulesDisagreeError as error:
                 seen += 1
-                assert (error.entry, error.rule) == (7, "7.8")
-                assert "0x" + "ab" * 32 in str(error)
-                assert len(error.expected) < 1100
+                errors.append(error)
             else:
                 # Another story that the rules allow as well: only the chain tells which is true.
                 unseen += 1
                 assert [event for step in steps for event in step.events] == wrong
         state = honest[-1].state
     print(f"{seen} seen, {unseen} other stories")
+    for error in errors:
+        assert (error.entry, error.rule, error.transaction) == (7, "7.8", "ab" * 32)
+        assert "0x" + "ab" * 32 in str(error)
+        assert max(len(error.expected), len(error.found)) < 1100
     assert seen > 2 * unseen
 
 
@@ -164,7 +166,7 @@ def test_nobody_acts_in_an_experiment_that_was_not_created():
 
 
 def test_no_call_begins_with_a_consequence():
-    chance, twins = played(f"{SEED} begin", steps=30)
+    _, twins = played(f"{SEED} begin", steps=30)
     state = Retold(twins.book, dict.fromkeys(twins.book.experiments, "00" * 32))
     consequences: list[Event] = [
         happened.Opened(1, 1, int(Phase.PROPOSE), 0, 5),

@@ -23,18 +23,23 @@ from colearn.errors import (
     LedgerUnavailableError,
 )
 from colearn.identity import Key
-from colearn.ledger import EmbeddedLedger
+from colearn.ledger import EmbeddedLedger, Head, _exchange
 from colearn.ledger.hosted import HostedLedger
 from colearn.ledger.log import StoredRow
 
 SEED = int(os.environ.get("COLEARN_SEED", "1"))
-TIMEOUT_S = 1.0
+TIMEOUT_S = 0.5
 LATER = START + 1000
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     return filled_log(tmp_path_factory.mktemp("log") / "ledger.db", rounds=2, clock=SetClock())
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(_exchange, "_PAUSES_S", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -468,8 +473,6 @@ def test_a_host_that_hides_rows_is_seen_by_who_hears_a_peers_head(liar, view):
     peer = (len(liar.rows), liar.heads[-1])
     liar.cut(6)
     assert view.sync() == 6
-    from colearn.ledger import Head
-
     assert view.check_head(Head(*peer)) is False
     assert view.sync() == 0
     assert view.check_head(Head(6, liar.heads[6])) is True

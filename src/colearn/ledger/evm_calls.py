@@ -136,7 +136,9 @@ def _first_call(state: Retold, events: Sequence[Event]) -> tuple[calls.Call, str
     read = _READERS.get(type(first))
     if experiment is None or read is None:
         raise _NoCallError(
-            "the event of a call" if read is None else "an experiment that was created"
+            "the event of a call"
+            if read is None
+            else "an experiment that was created (does the view begin at the deployment?)"
         )
     return read(state, experiment, events)
 

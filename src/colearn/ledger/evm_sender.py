@@ -248,8 +248,9 @@ class Sender:
         if base_fee is None:
             price = least = tip = number_of(self._blocks.asked("eth_gasPrice"))
         else:
+            # A tip that does not fit is cut; without the base fee nothing can be mined.
             tip = self._tip(base_fee)
-            price, least = 2 * base_fee + tip, base_fee + tip
+            price, least = 2 * base_fee + tip, base_fee
         if earlier is not None:
             floor = _dearer(earlier.price)
             price, least = max(price, floor), max(least, floor)
