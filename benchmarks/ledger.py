@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.page import put, table
 from benchmarks.paired import write
 from colearn.core import Rules, calls
 from colearn.experiment import Collective
@@ -24,7 +25,14 @@ from colearn.interface import ProposedWeights, Weights
 from colearn.ledger import EmbeddedLedger
 
 ARRAYS_COUNT = 20
-GROUPS = [(5, 10_000, 200, 8.0), (20, 10_000, 60, None), (100, 10_000, 15, 60.0), (5, 100_000_000, 4, 500.0)]  # fmt: skip
+GROUPS = [
+    (5, 10_000, 200, 8.0),
+    (20, 10_000, 60, None),
+    (100, 10_000, 15, 60.0),
+    (5, 100_000_000, 4, None),
+]
+"""Learners, bytes of the weights, rounds measured, and the most milliseconds a round may take."""
+
 ROUNDS, MEMBERS = 400, 5
 REPEATS = 3
 ZERO = "00" * 32
@@ -116,9 +124,8 @@ def main() -> None:
             for repeat in range(REPEATS):
                 path = Path(folder) / f"{synchronous}-{repeat}.db"
                 runs.append(statistics.median(fill(path, synchronous, rounds)))
-            rows.append(
-                {"what": "call", "synchronous": synchronous, "us": round(1e6 * statistics.median(runs), 1)}
-            )  # fmt: skip
+            us = round(1e6 * statistics.median(runs), 1)
+            rows.append({"what": "call", "synchronous": synchronous, "us": us})
         path = Path(folder) / "NORMAL-0.db"
         speeds = [replay(path) for _ in range(REPEATS)]
         rows.append({"what": "replay", "entries_per_s": round(statistics.median(speeds))})
@@ -134,6 +141,20 @@ def main() -> None:
             }
         )
     write("ledger", rows)
+    put("ledger", table(("what", "measured", "target"), [told(row) for row in rows]))
+
+
+def told(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return a row as people read it."""
+    if row["what"] == "call":
+        target = "at most 150 us" if row["synchronous"] == "NORMAL" else ""
+        return (f"a call, synchronous = {row['synchronous']}", f"{row['us']} us", target)
+    if row["what"] == "replay":
+        speed = f"{row['entries_per_s']:,} entries/s"
+        return ("replay, every signature checked", speed, "at least 7,000 entries/s")
+    what = f"a round of {row['learners']} x {row['weights_bytes']:,} bytes"
+    target = row["target_ms"]
+    return (what, f"{row['ms']} ms", "" if target is None else f"at most {target:g} ms")
 
 
 if __name__ == "__main__":

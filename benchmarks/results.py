@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 
+from benchmarks.page import put
 from benchmarks.paired import write
 from colearn.cli.demo import demo_config
 from colearn.experiment import Collective, compare, parse_config, plan
@@ -20,8 +20,6 @@ from colearn.learners import SklearnLearner
 from colearn.preprocess import local_moments, shared_scaling
 from colearn.tasks import Site, Split, Task, breast_cancer, divide
 
-DOC = Path(__file__).parents[1] / "docs" / "results.md"
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 SGD = {
     "estimator": "sklearn.linear_model:SGDClassifier",
     "loss": "log_loss",
@@ -141,7 +139,7 @@ def sorted_sites(seed: int) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def told(rows: list[dict[str, Any]]) -> str:
     columns = [key for key in rows[0] if key != "case"]
     lines = [f"### {rows[0]['case'].capitalize()}", ""]
     lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
@@ -171,12 +169,10 @@ def main() -> None:
         ),
         [sorted_sites(seed) for seed in range(5)],
     ):
-        tables.append(table(rows))
+        tables.append(told(rows))
         everything += rows
     write("results", everything)
-    before, _, rest = DOC.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOC.write_text(f"{before}{BEGIN}\n\n" + "\n".join(tables) + f"\n{END}{after}")
+    put("tables", "\n".join(tables).rstrip())
 
 
 if __name__ == "__main__":

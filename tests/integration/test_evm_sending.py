@@ -150,34 +150,49 @@ def test_a_transaction_of_another_program_in_ones_place_is_a_conflict(chain, con
         assert type(view.submit(KEYS[0], calls.Skip(1, 1))[0]) is Skipped
 
 
-@pytest.mark.parametrize("price", [10**9 * 50, None])
-def test_a_number_that_another_program_takes_first_is_tried_once_more(chain, contract, price):
-    """It is taken by a transaction that was mined, or by a dearer one that waits."""
+def test_a_number_that_another_program_takes_first_is_tried_once_more(chain, contract):
     with proxy(chain) as node, EvmLedger(f"{node.url}/{contract}", patience_s=5) as view:
-        raced = 0
+        taken = 0
 
-        def race(method, parameters):
-            nonlocal raced
-            if method == "eth_sendRawTransaction" and raced < tries:
-                raced += 1
-                other = signed_elsewhere(chain, KEYS[1], contract, CREATE, price=price or 10**11)
+        def take(method, parameters):
+            nonlocal taken
+            if method == "eth_sendRawTransaction" and taken < tries:
+                taken += 1
+                other = signed_elsewhere(chain, KEYS[1], contract, CREATE, price=10**11)
                 chain.ask("eth_sendRawTransaction", other)
-                while price is None and chain.ask("txpool_status")["pending"] != "0x0":
+                while chain.ask("txpool_status")["pending"] != "0x0":
                     time.sleep(0.01)
             return parameters
 
-        node.question, tries = race, 1
+        node.question, tries = take, 1
         assert type(view.submit(KEYS[1], CREATE)[0]) is Created
-        raced, tries = 0, 2
+        taken, tries = 0, 2
         with pytest.raises(LedgerConflictError, match="at the same time"):
             view.submit(KEYS[1], CREATE)
         assert view.sync() == 2
 
 
+def test_behind_a_dearer_transaction_of_another_program_one_waits_in_line(chain, contract):
+    with proxy(chain) as node, EvmLedger(f"{node.url}/{contract}", patience_s=60) as view:
+        other = signed_elsewhere(chain, KEYS[2], contract, CREATE, price=10**11)
+
+        def come_first(method, parameters):
+            if method == "eth_sendRawTransaction":
+                chain.answer({"id": 1, "method": method, "params": [other], "jsonrpc": "2.0"})
+            return parameters
+
+        node.question = come_first
+        with ThreadPoolExecutor(1) as threads:
+            with paused(chain):
+                second = threads.submit(view.submit, KEYS[2], CREATE)
+                wait_for_pool(chain, 2)
+            assert second.result()[0].experiment == 2
+
+
 def test_nothing_dearer_than_allowed_is_sent(chain, contract):
     before = spent(chain, KEYS[2])
     with (
-        EvmLedger(f"{chain.url}/{contract}", max_fee_wei=10**12) as view,
+        EvmLedger(f"{chain.url}/{contract}", max_fee_wei=1) as view,
         pytest.raises(LedgerUnavailableError, match="max_fee_wei"),
     ):
         view.submit(KEYS[2], CREATE)

@@ -101,7 +101,7 @@ def test_the_target_of_an_expulsion_is_no_elector():
 def test_an_expelled_member_may_be_admitted_and_takes_a_new_seat_awake():
     scene = sleeper("e")
     assert scene.front == "c"
-    scene.pass_motion(EXPEL, address("e"), by="abcd")
+    scene.pass_motion(EXPEL, address("e"), by="abc")
     scene.do("skip", "c")
     assert (scene.members, scene.it.roster.missed_once) == ("abcd", 0)
     scene.pass_motion(ADMIT, address("e"), by="abc")
@@ -134,7 +134,7 @@ def test_who_comes_back_may_open_a_motion():
     scene.do("motion", "e", target=address("z"))
     scene.do("leave", "e")
     scene.do("skip", "a")
-    scene.pass_motion(ADMIT, address("e"), by="abcd"[:3])
+    scene.pass_motion(ADMIT, address("e"), by="abc")
     scene.do("join", "e")
     scene.do("skip", "b")
     scene.do("motion", "e", target=address("z"))

@@ -118,7 +118,7 @@ def test_turns_go_round_in_join_order():
 
 
 def test_who_missed_two_deadlines_is_not_waited_for_and_keeps_its_weight():
-    scene = sleeper("e")
+    scene = sleeper("e", rules=OPEN)
     assert (scene.dormant, scene.front) == ("e", "c")
     scene.propose()
     scene.votes(a=1, b=0, d=0)
@@ -128,7 +128,7 @@ def test_who_missed_two_deadlines_is_not_waited_for_and_keeps_its_weight():
 
 
 def test_the_turn_of_a_dormant_member_is_over_at_once():
-    scene = sleeper("e")
+    scene = sleeper("e", rules=OPEN)
     for _ in range(2):
         last = scene.do("skip", scene.front)
     assert last[1:] == (
@@ -140,7 +140,7 @@ def test_the_turn_of_a_dormant_member_is_over_at_once():
 
 @pytest.mark.parametrize("act", ["wake", "vote", "abstain", "vote_many"])
 def test_an_act_ends_dormancy_and_is_waited_for_again(act):
-    scene = sleeper("e")
+    scene = sleeper("e", rules=OPEN)
     scene.propose()
     changes = {"ballots": (scene.ballot("e"),)} if act == "vote_many" else {}
     told = scene.do(act, "e", **changes)
