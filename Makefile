@@ -40,6 +40,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/build_contract.py --check
 	$(BIN)/python docs/build.py
 
 docs: $(VENV)/.dev
@@ -52,6 +53,7 @@ bench: $(VENV)/.dev
 # One-line faults, each of which a test must catch.
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.contract_mutants
 
 # The compiled contract that comes with the package, from its source.
 contract: $(VENV)/.dev

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.receipts import INSTALL, NOTE, Group, Node, anvil
 
+from benchmarks.page import put, table
 from benchmarks.paired import write
 from colearn.core import calls as c
 from colearn.ledger.contract import artefact
@@ -141,7 +142,19 @@ def main() -> None:
     if program is None:
         raise SystemExit(f"The node is not here. Run: {INSTALL}")
     with Node(program) as node:
-        write("gas", measured(node))
+        rows = measured(node)
+    write("gas", rows)
+    put(
+        "gas",
+        table(("what", "members", "candidates", "gas", "target"), [told(each) for each in rows]),
+    )
+
+
+def told(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return a row as people read it."""
+    target = f"at most {row['target']:,}" if "target" in row else ""
+    members = str(row["members"] or "")
+    return (row["what"], members, str(row.get("candidates", "")), f"{row['gas']:,}", target)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ LOG_CHAIN_ID = 1
 """The chain that signatures for a log name; its contract is an address no contract can have."""
 
 GENESIS_BYTES_MAX = 4096
+STAMP_END = 2**40 - 2**32
+"""Stamps are below this, as the contract keeps deadlines in 40 bits and durations in 32."""
+
 NUMBER_MAX = 2**63
 """Nonces, heights, times and stamps are below this, as databases keep them in 64 bits."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from colearn.core.calls import Call
-from colearn.core.chain import Entry, Genesis, Row, head_after
+from colearn.core.chain import STAMP_END, Entry, Genesis, Row, head_after
 from colearn.core.encoding import decode_call
 from colearn.core.events import Event
 from colearn.core.experiment import Experiment
@@ -192,8 +192,10 @@ class Replica:
             raise InvalidRowError(
                 "anchor", f"{signer} anchored at {self.anchor(signer)} before, and now at {height}"
             )
-        if row.stamp < self.stamp:
-            raise InvalidRowError("stamp", f"expected at least {self.stamp}, got {row.stamp}")
+        if not self.stamp <= row.stamp < STAMP_END:
+            raise InvalidRowError(
+                "stamp", f"expected from {self.stamp} to {STAMP_END - 1}, got {row.stamp}"
+            )
         if abs(row.stamp - entry.time) > self.genesis.drift_s:
             raise InvalidRowError(
                 "clock",
