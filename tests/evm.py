@@ -3,6 +3,7 @@
 It is looked for under .tools of the repository, and installed there when it is not there yet.
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -41,6 +42,14 @@ def _missing(why):
     if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_web3():
+    """Skip the test where the extra `evm` is not installed."""
+    if importlib.util.find_spec("web3") is None:
+        if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
+            pytest.fail("no web3 here: pip install 'colearn[evm]'")
+        pytest.skip("no web3 here: pip install 'colearn[evm]'")
 
 
 def anvil_binary():

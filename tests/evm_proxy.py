@@ -1,9 +1,10 @@
 """A node that lies: it asks a real one, and changes questions and answers on the way."""
 
 import json
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -61,6 +62,10 @@ def proxy(chain):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def setup(self):
+            super().setup()
+            self.server.connections.add(self.connection)
+
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = self.server.proxy.respond(request)
@@ -89,6 +94,7 @@ def proxy(chain):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.connections = set()
     server.proxy = Proxy(chain, server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -97,4 +103,7 @@ def proxy(chain):
     finally:
         server.shutdown()
         server.server_close()
+        for connection in server.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         thread.join(10)

@@ -7,7 +7,10 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from colearn.core import Row
+from colearn.core.chain import head_after
 from colearn.ledger import _wire as wire
+from colearn.ledger.log import StoredRow
 
 
 @contextmanager
@@ -33,7 +36,7 @@ class Line:
         lose: How many of the next answers to entries get lost on their way back.
         swallow: How many of the next entries get lost on their way there.
         seen: Method and path of every request.
-        waits: The requests that asked to wait.
+        bodies: The entries.
     """
 
     def __init__(self, upstream):
@@ -104,9 +107,9 @@ class Liar:
         asked: Method, path and query of every request.
     """
 
-    def __init__(self, view):
-        """Take over the log of a view."""
-        self.genesis, self.rows = view.genesis, list(view.history())
+    def __init__(self, view, now):
+        """Take over the log of a view; `now` stamps what is appended."""
+        self.genesis, self.rows, self.now = view.genesis, list(view.history()), now
         self.heads = list(view.replica.heads)
         self.say = {}
         self.asked = []
@@ -121,16 +124,26 @@ class Liar:
         rows = tuple(self.rows[begin - 1 :])
         return wire.Page(begin, height, self.heads[height], base, rows).document()
 
-    def honest(self, method, path, query):
+    def append(self, entry, signature):
+        """Take an entry as a row, whatever it is."""
+        row = Row(entry, signature, self.now)
+        self.rows.append(StoredRow(row, head_after(self.heads[-1], row)))
+        self.heads.append(self.rows[-1].head)
+
+    def honest(self, method, path, query, body):
         if path == "/v1/genesis":
             return self.genesis.encode()
         if (method, path) == ("GET", "/v1/rows"):
             return self.page(query)
+        said = self.say.get(path)
+        if path == "/v1/entries" and (said is None or callable(said)):
+            self.append(*wire.read_entry(body))
+            return {"height": len(self.rows), "stamp": self.now, "page": self.page(query)}
         return {"error": "refused", "condition": "rules", "reason": "not running"}
 
-    def answer(self, method, path, query):
+    def answer(self, method, path, query, body):
         self.asked.append((method, path, query))
-        honest = self.honest(method, path, query)
+        honest = self.honest(method, path, query, body)
         said = self.say.get((method, path), self.say.get(path, honest))
         said = said(honest) if callable(said) else said
         if isinstance(said, bytes) and path != "/v1/genesis":
@@ -151,9 +164,9 @@ def lying(liar):
 
     class Handler(BaseHTTPRequestHandler):
         def tell(self):
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
             parts = urlsplit(self.path)
-            said = liar.answer(self.command, parts.path, parse_qs(parts.query))
+            said = liar.answer(self.command, parts.path, parse_qs(parts.query), body)
             self.close_connection = True
             with suppress(OSError):
                 self.wfile.write(said)

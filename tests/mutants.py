@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE, WEIGHTS, LEARNERS = "tests/unit/core", "tests/unit/weights", "tests/unit/learners"
+NODE, RESUME, AUDIT = "tests/unit/test_node.py", "tests/integration/test_resume.py", "tests/scenario/test_audit_tampering.py"
 ATTACKS, EXPERIMENT = "tests/scenario", "tests/unit/experiment"
 TALLY, NAMED = "core/tally.py", "weights/named.py"
 CODEC, TREES = "weights/codec.py", "weights/trees.py"
@@ -45,8 +46,18 @@ FAULTS = [
     ("damping forgotten", TEMPLATE, "before + self._damping * step", "before + step", LEARNERS),
     ("the wrong cache", TEMPLATE, "judged is not None and judged[0] is accepted", "judged is not None", LEARNERS),
     ("trees may be taken away", "learners/forest.py", "np.array_equal(proposed[name][: len(before)], before)", "True", LEARNERS),
-    ("the mean for the median", "experiment/collective.py", "statistics.median(known)", "statistics.fmean(known)", EXPERIMENT),
-    ("no patience for rejections", "experiment/collective.py", "0 if accepted else self._in_a_row + 1", "0", EXPERIMENT),
+    ("the mean for the median", "experiment/recorder.py", "statistics.median(known)", "statistics.fmean(known)", EXPERIMENT),
+    ("a failed vote is a rejection", "experiment/recorder.py", "Ballot.SILENT if event.note == FAILED", "Ballot.REJECT if event.note == FAILED", EXPERIMENT),
+    ("records are not held against the ledger", "experiment/collective.py", "not self._recorder.confirms(record)", "(self._recorder.confirms(record) and False)", RESUME),
+    ("a run of other settings goes on", "experiment/collective.py", "if not same or seated", "if seated", RESUME),
+    ("a killed run draws other proposals", "learners/_template.py", "self._proposals_count if self._round_number is None else self._round_number", "self._proposals_count", LEARNERS),
+    ("the node proposes what voters must reject", "node.py", "require_like(weights.layout, model.layout, grows=self._origin.grows)\n        except WeightsError", "pass\n        except WeightsError", NODE),
+    ("a node rejects nothing it cannot verify", "node.py", "            return Ballot.REJECT\n", "            return Ballot.APPROVE\n", NODE),
+    ("a relay brings what nobody signed", "relay.py", "if _signer(experiment, ballot) != voter:", "if False:", "tests/unit/test_relay.py"),
+    ("a node waits for its relay for ever", "node.py", "return 2 * left > experiment.rules.vote_s", "return True", "tests/unit/test_relay.py"),
+    ("heads beside the rows are not compared", "audit/replay.py", "if head != stored.head:", "if False:", AUDIT),
+    ("the given head is not looked at", "audit/run.py", "elif replica.heads[head.height] != head.digest:", "elif False:", AUDIT),
+    ("accepted blobs are not read", "audit/blobs.py", "    reader.accepted(story.models)\n", "", AUDIT),
 ]  # fmt: skip
 
 

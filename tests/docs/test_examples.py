@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from colearn import errors
-from colearn.cli.exits import exit_code
+from colearn.cli.exits import AUDIT_FINDINGS, INTERRUPTED, exit_code
 from colearn.experiment import ExperimentConfig, load_config, parse_config, plan
 
 ROOT = Path(__file__).parents[2]
@@ -60,17 +60,45 @@ def test_every_error_and_its_exit_code_is_documented():
     text = (ROOT / "docs" / "errors.md").read_text()
     for name in errors.__all__:
         assert name in text
-    for code in (0, 1, 2, 3, 4, 5, 6, 130):
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, AUDIT_FINDINGS, INTERRUPTED):
         assert re.search(rf"\|\s*`?{code}`?\s*\|", text), code
     assert exit_code(errors.ConfigError("x")) == 2
     assert exit_code(errors.MissingExtraError("x", extra="y")) == 3
     assert exit_code(errors.LearnerError("x", learner="y")) == 4
     assert exit_code(errors.WeightsError("x")) == 5
     assert exit_code(errors.LocalProtocolError("x")) == 6
+    assert exit_code(errors.LedgerUnavailableError("x")) == 7
+    assert exit_code(errors.BlobNotFoundError("x")) == 8
     assert exit_code(errors.ColearnError("x")) == 1
 
 
-def test_public_names_are_documented():
-    text = (ROOT / "docs" / "reference.md").read_text()
-    for module in ("interface", "driver", "weights", "core", "learners", "tasks", "experiment"):
-        assert f"colearn.{module}" in text
+PUBLIC = [
+    "audit", "core", "core.calls", "core.events", "crypto", "driver", "errors", "experiment",
+    "identity", "interface", "learners", "ledger", "ledger.contract", "ledger.evm",
+    "ledger.hosted", "ledger.serving", "node", "preprocess", "relay", "schema", "store", "tasks",
+    "weights",
+]  # fmt: skip
+
+
+def test_public_modules_are_documented():
+    shown = re.findall(
+        r"^::: colearn\.(.*)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE
+    )
+    assert set(PUBLIC) <= set(shown)
+    packages = {path.parent.name for path in (ROOT / "src" / "colearn").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "src" / "colearn").glob("[a-z]*.py")}
+    assert packages | modules == {name.partition(".")[0] for name in PUBLIC} | {
+        "cli", "asking", "plots",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "adr").glob("*.md")), ids=lambda p: p.name)
+def test_decisions_follow_the_template(path):
+    text = path.read_text()
+    number = int(path.name[:4])
+    assert text.startswith(f"# ADR {number}: ")
+    assert text.count("\n") < 80
+    sections = [
+        each for each in re.findall(r"^## (.*)$", text, re.MULTILINE) if each != "Not taken"
+    ]
+    assert sections == ["Status", "Context", "Decision", "Consequences", "Evidence"]

@@ -2,9 +2,10 @@
 
 import os
 
-from colearn.core import Book, Reason, RefusedError
-from colearn.core.events import Created
+from colearn.core import Book, Phase, Reason, RefusedError
+from colearn.core.events import Created, Opened, Proposed
 from colearn.core.phase import OUTCOMES
+from colearn.core.transitions import FOLLOWS, POSSIBLE
 from tests.oracles.protocol_model import NotAllowedError
 from tests.oracles.story import Story
 from tests.oracles.wording import HERE, Wording
@@ -26,6 +27,7 @@ class Pair:
         for name in (*NAMES, "z"):
             self.words.address(name)
         self.closed, self.stories = {}, {}
+        self.possible, self.follows, self.reasons = set(), set(), set()
 
     def run(self):
         """Yield every call with the book before it and what came of it."""
@@ -33,7 +35,9 @@ class Pair:
             if self.world.over():
                 break
             before = self.book
-            yield (*self.step(), before)
+            call, found = self.step()
+            self.note_transitions(call, found, before)
+            yield call, found, before
 
     def step(self):
         """Give both the next call; return it with its events, or with the reason of its refusal."""
@@ -56,6 +60,24 @@ class Pair:
             self.note(found)
         self.compare(asked)
         return call, found
+
+    def note_transitions(self, call, found, book):
+        """Gather in which phases calls were possible, what followed them, and refusals."""
+        if isinstance(found, Reason):
+            self.reasons.add(found)
+            return
+        before = book.experiments.get(getattr(call, "experiment", 0))
+        if before is None:
+            return
+        self.possible.add((type(call), before.phase))
+        assert before.phase in POSSIBLE[type(call)]
+        phase = before.phase
+        for event in found:
+            if isinstance(event, Opened | Proposed):
+                after = Phase(event.phase) if isinstance(event, Opened) else Phase.VOTE
+                self.follows.add((phase, after))
+                assert after in FOLLOWS[phase]
+                phase = after
 
     def note(self, events):
         for event in events:

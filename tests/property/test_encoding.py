@@ -4,7 +4,7 @@ import json
 from dataclasses import fields
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from colearn.core import Entry, Genesis, decode_call, encode_call
@@ -12,6 +12,7 @@ from colearn.core.calls import CALLS, SignedBallot
 from colearn.errors import RemoteProtocolError
 
 HEX = "0123456789abcdef"
+UNTIMED = settings(deadline=None)
 numbers = st.integers(0, 2**256 - 1) | st.integers(0, 9)
 digests = st.text(HEX, min_size=64, max_size=64)
 addresses = st.text(HEX, min_size=40, max_size=40).map("0x{}".format)
@@ -49,6 +50,7 @@ values = st.recursive(
 )
 
 
+@UNTIMED
 @given(calls)
 def test_a_call_is_read_back_from_its_bytes(call):
     data = encode_call(call)
@@ -56,11 +58,13 @@ def test_a_call_is_read_back_from_its_bytes(call):
     assert encode_call(decode_call(data)) == data
 
 
+@UNTIMED
 @given(calls, calls)
 def test_equal_calls_have_equal_bytes_and_others_have_others(one, other):
     assert (encode_call(one) == encode_call(other)) == (one == other)
 
 
+@UNTIMED
 @given(calls, st.data())
 def test_no_other_bytes_are_the_same_call(call, data):
     canonical = encode_call(call)
@@ -76,6 +80,7 @@ def test_no_other_bytes_are_the_same_call(call, data):
     assert (read == call) == (other == canonical)
 
 
+@UNTIMED
 @given(calls, st.data())
 def test_a_field_of_anything_is_read_or_refused(call, data):
     document = json.loads(encode_call(call))
@@ -89,6 +94,7 @@ def test_a_field_of_anything_is_read_or_refused(call, data):
     assert encode_call(read) == other
 
 
+@UNTIMED
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example(b"\x00\x00\xfe\xff")
 def test_bytes_of_anything_raise_nothing_else(data):
@@ -100,6 +106,7 @@ def test_bytes_of_anything_raise_nothing_else(data):
         assert read == decode(data)
 
 
+@UNTIMED
 @given(values)
 def test_documents_of_anything_raise_nothing_else(value):
     data = json.dumps(value).encode()

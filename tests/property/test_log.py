@@ -176,6 +176,14 @@ def test_s10_replicas_that_read_the_same_rows_are_the_same(who, pause):
     assert len(set(reader.replica.heads)) == reader.replica.height + 1
 
 
+def test_s10_another_stamp_is_another_head():
+    """The rules are asked at the time of the stamp, so one head must not stand for two."""
+    one, two = Orderer(), Orderer()
+    row = one.row("a", noise(0), 100)
+    assert one.take(row) is two.take(replace(row, stamp=101)) is None
+    assert one.replica.head != two.replica.head
+
+
 # ---------------------------------------------------------------- S11
 
 OTHERS = [
@@ -383,6 +391,16 @@ def test_l7_the_first_head_exchanged_names_a_split(steps):
     assert first is None or len(shared) >= first - 1
 
 
+def test_l7_no_common_row_heals_a_split():
+    common, views = forks(3, 0)
+    for view, log in enumerate(views):
+        assert log.put("a", noise(f"fork {view}"), 2) is None
+    for count, who in enumerate("bc"):
+        row = views[0].row(who, noise(count), 2, anchor=common.replica.height)
+        assert [view.take(row) for view in views] == [None, None]
+        assert views[0].replica.head != views[1].replica.head
+
+
 # ---------------------------------------------------------------- every condition of 7.9
 
 
@@ -430,6 +448,13 @@ def test_a_stamp_never_goes_back(log):
     assert log.take(log.row("a", noise(1), 105, stamp=104)) is None
     assert log.take(log.row("a", noise(2), 103)) == "stamp"
     assert log.replica.stamp == 104
+
+
+def test_stamps_end_where_the_deadlines_of_the_contract_do(log):
+    end = 2**40 - 2**32
+    for stamp in (end, end + 1, 2**62):
+        assert log.take(log.row("a", noise(0), stamp)) == "stamp"
+    assert log.take(log.row("a", noise(0), end, stamp=end - 1)) is None
 
 
 @pytest.mark.parametrize("call", [b"", b"{}", b" ", encode_call(noise(0)) + b" ", b"[" * 9999])

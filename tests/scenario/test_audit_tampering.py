@@ -85,6 +85,14 @@ def test_the_run_itself_passes_by_rules_and_by_bytecode(whole, log):
     assert all(check.verdict is Verdict.PASSED for check in report.checks)
 
 
+def test_a_log_of_another_contract_is_named_where_the_bytecode_is_asked_for(log):
+    other = replace(log[0], contract="ab" * 32)
+    report = audit(LogSource("a copy", "embedded", other, [], None), bytecode=True)
+    (finding,) = [finding for check in report.checks for finding in check.findings]
+    assert (finding.entry, finding.found) == (0, "ab" * 32)
+    assert audit(LogSource("a copy", "embedded", other, [], None)).passed
+
+
 def head_of(log):
     return f"{len(log[1])}:{log[1][-1].head}"
 

@@ -47,7 +47,7 @@ def liar(original):
     """A host that has the log of a real group, and no key."""
     with EmbeddedLedger(original, clock=lambda: LATER) as view:
         view.sync()
-        return Liar(view)
+        return Liar(view, LATER)
 
 
 @pytest.fixture
@@ -158,6 +158,29 @@ def test_a_server_that_turns_bad_is_unavailable_and_the_view_stays_as_it_was(lia
             with pytest.raises(LedgerUnavailableError):
                 use()
     assert (view.head, heard) == (head, [])
+
+
+@pytest.mark.parametrize(
+    ("speech", "said"),
+    [
+        ("an endless body", "more than 4194304 bytes"),
+        ("endless chunks", "more than 4194304 bytes"),
+        ("many lists", "nonsense"),
+        ("a compressed bomb", "compressed"),
+        ("silence", "in time"),
+        ("a body that drips", "in time"),
+        ("headers that drip", "in time"),
+        ("not found", "404"),
+        ("a failure", "500"),
+        ("nothing", "Disconnected|disconnected"),
+    ],
+)
+def test_the_error_says_what_was_wrong(speech, said):
+    with (
+        speaking(SPEECHES[speech]) as url,
+        pytest.raises(LedgerUnavailableError, match=said),
+    ):
+        HostedLedger(url, timeout_s=2 if "endless" in speech else TIMEOUT_S)
 
 
 def test_answers_are_tried_again_only_a_few_times():
@@ -505,21 +528,34 @@ def test_a_host_that_says_an_entry_is_in_and_does_not_show_it_is_named(liar, vie
 def test_a_host_that_shows_somebody_elses_row_as_ones_own_is_named(liar, view):
     view.sync()
     height = len(liar.rows)
-    outsider = Key.from_seed(9, "outsider")
-    entry = Entry(0, height, liar.heads[-1], LATER, encode_call(CREATE))
-    signature = outsider.sign(entry.digest(liar.genesis.separator))
-    liar.rows.append(StoredRow(Row(entry, signature, LATER), ""))
-    rehead(liar)
-    page = liar.page({"from": [str(height + 1)]})
-    liar.say["/v1/entries"] = {"height": height + 1, "stamp": LATER, "page": page}
-    with pytest.raises(LedgerTamperedError, match="something else there") as caught:
+    # The second is another entry of the same key, as another process with it may have sent.
+    for key in (Key.from_seed(9, "outsider"), ME):
+        entry = Entry(
+            0, height, liar.heads[height], LATER, encode_call(replace(CREATE, uri="other"))
+        )
+        liar.cut(height)
+        liar.append(entry, key.sign(entry.digest(liar.genesis.separator)))
+        page = liar.page({"from": [str(height + 1)]})
+        liar.say["/v1/entries"] = {"height": height + 1, "stamp": LATER, "page": page}
+        with HostedLedger(view.url, clock=lambda: LATER) as fresh:
+            liar.cut(height)
+            fresh.sync()
+            with pytest.raises(LedgerTamperedError, match="something else there") as caught:
+                fresh.submit(ME, CREATE)
+            assert caught.value.entry == height + 1
+
+
+@pytest.mark.parametrize("field", ["height", "stamp"])
+def test_a_host_that_names_another_place_than_it_shows_is_named(liar, view, field):
+    view.submit(ME, CREATE)
+    liar.say["/v1/entries"] = lambda honest: {**honest, field: honest[field] - 1}
+    with pytest.raises(LedgerTamperedError, match="something else there"):
         view.submit(ME, CREATE)
-    assert caught.value.entry == height + 1
 
 
 def test_a_host_may_refuse_and_that_is_all_it_may(liar, view):
     """7.10: it can refuse or delay entries."""
-    view.sync()
+    liar.say["/v1/entries"] = {"error": "refused", "condition": "rules", "reason": "not running"}
     with pytest.raises(LedgerRejectedError) as caught:
         view.submit(ME, calls.Leave(1))
     assert caught.value.reason == "not running"

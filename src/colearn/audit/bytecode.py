@@ -7,6 +7,7 @@ from colearn.core import Genesis, RefusedError
 from colearn.core.calls import Call
 from colearn.core.events import Event
 from colearn.errors import MissingExtraError
+from colearn.ledger.contract import artefact
 
 __all__ = ["Bytecode"]
 
@@ -24,6 +25,9 @@ class Bytecode:
             from colearn.ledger.bytecode import BytecodeReplica  # noqa: PLC0415  (needs its extra)
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "pyrevm", extra="evm") from error
+        shipped = artefact().digest
+        if genesis.contract != shipped:
+            check.find(0, "7.9", f"a log of the contract {shipped}", genesis.contract)
         self._replica = BytecodeReplica(genesis.domain, genesis.drift_s)
         self._check = check
         self.count = 0

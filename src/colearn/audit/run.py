@@ -14,6 +14,8 @@ from colearn.store import BlobStore
 
 __all__ = ["audit", "parse_head"]
 
+_SHOWN_MAX = 10
+
 
 def audit(
     source: LogSource | ChainSource, *, bytecode: bool = False, head: Head | None = None
@@ -56,7 +58,7 @@ def _audit_log(source: LogSource, checks: dict[int, Check], head: Head | None) -
 def _audit_chain(source: ChainSource, checks: dict[int, Check], head: Head | None) -> Head:
     replay = ChainReplay(source.chain, checks)
     replay.run()
-    _blobs(replay.stories, source.store, checks[9])
+    _blobs_of_some(replay.stories, source.store, checks[9])
     if head is not None:
         replay.check_head(head, checks[14])
     return replay.head
@@ -94,6 +96,18 @@ def _blobs(stories: Stories, store: BlobStore | None, check: Check) -> None:
         return
     count = sum(check_blobs(story, store, check) for story in stories.told.values())
     check.detail = f"{count} blobs read"
+
+
+def _blobs_of_some(stories: Stories, store: BlobStore | None, check: Check) -> None:
+    """Check the experiments whose specification is at hand: a chain has those of others too."""
+    told = stories.told
+    known = {number for number in told if store and store.has(told[number].specification)}
+    if store is None or not known:
+        _blobs(stories, None, check)
+        return
+    count = sum(check_blobs(told[number], store, check) for number in sorted(known))
+    shown = ", ".join(map(str, sorted(known)[:_SHOWN_MAX])) + ", ..." * (len(known) > _SHOWN_MAX)
+    check.detail = f"{count} blobs read; of {len(told)} experiments those of {shown}"
 
 
 def _given_head(replay: LogReplay, head: Head, check: Check) -> None:

@@ -125,7 +125,7 @@ class Screen:
 
     def _cells(self, record: RoundRecord) -> list[str | Text]:
         shown = record.test_scores if any(record.test_scores.values()) else record.vote_scores
-        note = "<- poisoned" if record.proposer in self._plan.liars else record.reason[:40]
+        note = "<- poisoned" if record.proposer in self._plan.liars else record.reason[:24]
         return [
             str(record.round_number),
             record.proposer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from colearn.learners._scoring import Predictions, Targets
@@ -14,8 +13,8 @@ from colearn.weights import NamedArrays
 __all__ = ["Arrays", "Features", "ModelFamily"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Features = npt.NDArray[np.float64]
-"""Shape (rows, features)."""
+Features = npt.NDArray[Any]
+"""float64 (rows, features); of families that read more, any shape (rows, ...) and their dtype."""
 
 
 class ModelFamily(Protocol):

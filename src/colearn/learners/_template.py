@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import math
-import warnings
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from colearn.errors import ColearnError, ColearnWarning, ConfigError, LearnerError
+from colearn.errors import ColearnError, ConfigError, LearnerError
 from colearn.interface import ColearnModel, MachineLearningInterface, ProposedWeights, Weights
 from colearn.learners._family import Arrays, Features, ModelFamily
+from colearn.learners._rows import LabelledRows, Rows, as_matrix, check_disjoint, labelled
 from colearn.learners._scoring import (
     Floats,
     Metric,
-    Targets,
     class_balance,
     improves,
     is_not_worse,
     metric_named,
 )
 from colearn.learners._threads import one_thread
-from colearn.preprocess import refuse_missing
 from colearn.schema import Schema
 from colearn.weights import NamedArrays, freeze, require_like
 
 __all__ = ["Judgement", "Rows", "TemplateLearner"]
-
-Rows = tuple[npt.ArrayLike, npt.ArrayLike]
-"""X of shape (rows, features) and y of shape (rows,)."""
-
-VOTE_ROWS_MIN = 2
-VOTE_ROWS_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +44,6 @@ class Judgement:
     test_score: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    X: Features
-    y: Targets
-
-
 class TemplateLearner(MachineLearningInterface):
     """A learner made of a model family and private rows.
 
@@ -68,6 +55,9 @@ class TemplateLearner(MachineLearningInterface):
     """
 
     local_state = "none"
+
+    _any_rank: ClassVar[bool] = False
+    """Whether rows may have more dimensions than a list of columns, as images have."""
 
     def __init__(
         self,
@@ -120,7 +110,7 @@ class TemplateLearner(MachineLearningInterface):
         self._train = self._data(train, "train")
         self._vote = self._data(vote, "vote")
         self._test = None if test is None else self._data(test, "test")
-        _check_rows(name, self._train, self._vote)
+        check_disjoint(name, self._train, self._vote)
         self._metric = self._chosen_metric(metric)
         classes = schema.classes
         self._balance = class_balance(self._vote.y, len(classes)) if balanced and classes else None
@@ -146,7 +136,7 @@ class TemplateLearner(MachineLearningInterface):
         seed = np.random.SeedSequence([self._seed, turn]).generate_state(1)[0]
         self._proposals_count += 1
         try:
-            with one_thread(), np.errstate(all="ignore"):
+            with self._computing(), np.errstate(all="ignore"):
                 fitted = self._family.fit(self._model, self._train.X, self._train.y, int(seed))
             return Weights(weights=freeze(self._damped(fitted)))
         except Exception as error:
@@ -157,6 +147,7 @@ class TemplateLearner(MachineLearningInterface):
 
         Raises:
             WeightsError: They are no weights of this model.
+            LearnerError: The model cannot be evaluated.
         """
         proposed = self._received(weights)
         judgement = self._judge(proposed)
@@ -218,15 +209,23 @@ class TemplateLearner(MachineLearningInterface):
         return received
 
     def _judge(self, model: NamedArrays) -> Judgement:
-        with one_thread(), np.errstate(all="ignore"):
-            on_vote = self._family.predict(model, self._vote.X)
-            test_score = None
-            if self._test is not None:
-                on_test = self._family.predict(model, self._test.X)
-                test_score = self._metric(self._test.y, on_test)
-            return Judgement(
-                on_vote.losses(self._vote.y), self._metric(self._vote.y, on_vote), test_score
-            )
+        try:
+            with self._computing(), np.errstate(all="ignore"):
+                return self._judgement(model)
+        except ColearnError:
+            raise
+        except Exception as error:
+            raise LearnerError(f"evaluation failed: {error}", learner=self.name) from error
+
+    def _judgement(self, model: NamedArrays) -> Judgement:
+        on_vote = self._family.predict(model, self._vote.X)
+        test_score = None
+        if self._test is not None:
+            on_test = self._family.predict(model, self._test.X)
+            test_score = self._metric(self._test.y, on_test)
+        return Judgement(
+            on_vote.losses(self._vote.y), self._metric(self._vote.y, on_vote), test_score
+        )
 
     def _approves(self, proposed: Judgement) -> bool:
         current = self.judge_current()
@@ -238,8 +237,11 @@ class TemplateLearner(MachineLearningInterface):
         """Return M + damping (M' - M), the template's answer to label skew (section 4)."""
         if self._damping == 1.0:
             return fitted
-        damped = {}
+        damped = dict(fitted)
         for name, before in self._model.items():
+            if before.dtype.kind != "f":
+                # A count or an index has no quarter; it is proposed as it was trained.
+                continue
             step = fitted[name].astype(np.float64) - before
             damped[name] = (before + self._damping * step).astype(before.dtype)
         return damped
@@ -249,62 +251,20 @@ class TemplateLearner(MachineLearningInterface):
         default = "r2" if self.schema.classes is None else "accuracy"
         return metric_named(metric or default, kind)
 
-    def _data(self, rows: Rows, what: str) -> _Data:
-        X, y = np.asarray(rows[0], np.float64), np.asarray(rows[1])
-        width = len(self.schema.features)
-        if X.ndim != 2 or X.shape[1] != width or y.shape != (len(X),):
-            raise ConfigError(
-                f"Learner {self.name!r}: {what} must be X of shape (rows, {width}) and y of shape "
-                f"(rows,), got {X.shape} and {y.shape}."
-            )
+    def _computing(self) -> AbstractContextManager[Any]:
+        """Return the surroundings in which the family trains and predicts."""
+        return one_thread()
+
+    def _features(self, X: npt.ArrayLike) -> Features:
+        """Return X as the family reads it: float64."""
+        return as_matrix(X)
+
+    def _data(self, rows: Rows, what: str) -> LabelledRows:
         try:
-            refuse_missing(X, self.schema.features)
-            return _Data(X, self._targets(y))
+            X = self._features(rows[0])
+            return labelled(X, rows[1], self.schema, any_rank=self._any_rank)
         except ColearnError as error:
             raise ConfigError(f"Learner {self.name!r}, {what}: {error}") from error
-
-    def _targets(self, y: npt.NDArray[Any]) -> Targets:
-        if self.schema.classes is None:
-            values = np.asarray(y, np.float64)
-            if not np.isfinite(values).all():
-                raise ConfigError("Every target must be a finite number.")
-            return values
-        classes = np.asarray(self.schema.classes)
-        unknown = np.setdiff1d(y, classes)
-        if unknown.size:
-            raise ConfigError(
-                f"The label {unknown[0].item()!r} is not among the classes {self.schema.classes}."
-            )
-        return np.searchsorted(classes, y)
-
-
-def _check_rows(name: str, train: _Data, vote: _Data) -> None:
-    if len(train.y) < 1 or len(vote.y) < VOTE_ROWS_MIN:
-        raise ConfigError(
-            f"Learner {name!r} needs at least 1 row to train on and {VOTE_ROWS_MIN} to vote on, "
-            f"got {len(train.y)} and {len(vote.y)}."
-        )
-    if _overlap(train.X, vote.X):
-        raise ConfigError(
-            f"Learner {name!r}: the vote set lies inside the training set, so it would approve "
-            "what it learned by heart.",
-            hint="Give it rows of its own.",
-        )
-    if len(vote.y) < VOTE_ROWS_FEW:
-        warnings.warn(
-            f"Learner {name!r} votes on {len(vote.y)} rows; below {VOTE_ROWS_FEW} its vote is "
-            "mostly noise.",
-            ColearnWarning,
-            stacklevel=4,
-        )
-
-
-def _overlap(train: Features, vote: Features) -> bool:
-    try:
-        # The stub knows two of the numbers that max_work may be.
-        return bool(np.shares_memory(train, vote, max_work=1))  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:
-        return False
 
 
 def _checked_mode(mode: str) -> str:

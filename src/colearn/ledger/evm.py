@@ -1,9 +1,10 @@
 """The EVM ledger: the contract on any chain, read and written through a node's JSON-RPC (7.8).
 
 The chain orders the calls, checks who makes them, and carries the rules out. A view reads the
-contract's events, puts the calls behind them through the pure rules, and stops where the two
-differ: whoever changes, invents or leaves out an event in the middle is named. What nobody can see
-through one node alone is how much of the end it keeps back.
+contract's events and puts the calls behind them through the pure rules: events that the rules do
+not give are named, with their block and transaction. What nobody can see through one node alone is
+how much of the end it keeps back, or whether a story that keeps to the rules happened at all; who
+does not run the node asks a second one.
 """
 
 from __future__ import annotations

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from colearn.errors import ColearnError, LedgerUnavailableError, MissingExtraError
+from colearn.ledger._web3 import HTTPProvider, Web3Exception
+from colearn.ledger.evm_session import (
+    ANSWER_BYTES_MAX,
+    TooMuchError,
+    TooSlowError,
+    bounded_session,
+)
 from colearn.ledger.evm_url import host_of
 
 try:
     import requests
-    from requests.adapters import HTTPAdapter
-    from web3 import HTTPProvider
-    from web3.exceptions import Web3Exception
-except ImportError as error:
+except ImportError as error:  # it comes with web3
     raise MissingExtraError("web3", extra="evm") from error
 
 __all__ = [
-    "ANSWER_BYTES_MAX",
     "NodeRefusal",
     "RpcNode",
     "TooLongError",
@@ -33,10 +36,9 @@ __all__ = [
     "number_of",
 ]
 
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
-"""A block of 36 million gas can log 4 MiB, which is 9 MiB of JSON."""
+_TRIES = 2
+"""A connection that was kept may be closed on the other side; every request may be repeated."""
 
-_PIECE_BYTES = 64 * 1024
 _SAID_MAX = 300
 _NUMBER = re.compile("0x[0-9a-fA-F]{1,64}")
 _DIGEST = re.compile("0x[0-9a-fA-F]{64}")
@@ -79,16 +81,12 @@ class RpcNode:
         """
         self.shown = host_of(address)
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        self._session.max_redirects = 0
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _BoundedAdapter(timeout_s))
+        self._session = bounded_session(timeout_s)
         self._provider = HTTPProvider(
             address,
             request_kwargs={
                 "timeout": timeout_s,
-                # Compressed answers would have to be bounded twice.
-                "headers": {"Content-Type": "application/json", "Accept-Encoding": "identity"},
+                "headers": {"Content-Type": "application/json"},
             },
             session=self._session,
             exception_retry_configuration=None,
@@ -101,25 +99,7 @@ class RpcNode:
             NodeRefusal: It answers with an error.
             LedgerUnavailableError: It does not answer, or with something else.
         """
-        try:
-            answer = self._provider.make_request(method, list(arguments))
-        # The causes are left out of the error: their texts hold the whole address.
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "none"
-            raise self._unavailable(f"answers with status {status}") from None
-        except requests.TooManyRedirects:
-            raise self._unavailable("sends its clients elsewhere") from None
-        except _TooMuchError:
-            raise TooLongError(
-                f"The node {self.shown} answers with more than {ANSWER_BYTES_MAX} bytes.",
-                hint="Ask another node of the chain.",
-            ) from None
-        except (requests.Timeout, _TooSlowError):
-            raise self._unavailable(f"has not answered within {self._timeout_s:g} s") from None
-        except OSError:
-            raise self._unavailable("cannot be reached") from None
-        except (ValueError, TypeError, KeyError, RecursionError, Web3Exception):
-            raise self._unavailable("does not answer with JSON") from None
+        answer = self._answer(method, list(arguments))
         if not isinstance(answer, Mapping):
             raise self._unavailable("does not answer as JSON-RPC says")
         if answer.get("error") is not None:
@@ -131,6 +111,41 @@ class RpcNode:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    def _answer(self, method: str, arguments: list[Any]) -> Any:
+        try:
+            return self._sent(method, arguments)
+        # The causes are left out of the error: their texts hold the whole address.
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "none"
+            raise self._unavailable(f"answers with status {status}") from None
+        except requests.TooManyRedirects:
+            raise self._unavailable("sends its clients elsewhere") from None
+        except TooMuchError:
+            raise TooLongError(
+                f"The node {self.shown} answers with more than {ANSWER_BYTES_MAX} bytes.",
+                hint="Ask another node of the chain.",
+            ) from None
+        except (requests.Timeout, TooSlowError):
+            raise self._unavailable(f"has not answered within {self._timeout_s:g} s") from None
+        except requests.exceptions.SSLError:
+            raise self._unavailable("has no certificate that is trusted here") from None
+        except OSError:
+            raise self._unavailable("cannot be reached") from None
+        except (ValueError, TypeError, KeyError, RecursionError, Web3Exception):
+            raise self._unavailable("does not answer with JSON") from None
+
+    def _sent(self, method: str, arguments: list[Any]) -> Any:
+        until = time.monotonic() + self._timeout_s
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._provider.make_request(method, arguments)
+            except requests.ConnectionError as error:
+                if time.monotonic() >= until:
+                    raise TooSlowError from error
+                if not left:
+                    raise
+        raise TooSlowError
 
     def _unavailable(self, what: str) -> LedgerUnavailableError:
         return LedgerUnavailableError(
@@ -188,50 +203,3 @@ def _refusal(error: Any) -> NodeRefusal:
 def _printable(value: Any) -> str:
     text = value if isinstance(value, str) else type(value).__name__
     return _UNPRINTABLE.sub("?", text[:_SAID_MAX])
-
-
-class _TooMuchError(Exception):
-    """An answer is longer than any honest one."""
-
-
-class _TooSlowError(Exception):
-    """An answer comes in a trickle."""
-
-
-class _BoundedAdapter(HTTPAdapter):
-    """Reads no more of an answer than `ANSWER_BYTES_MAX`, and no longer than the timeout."""
-
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__()
-        self._within_s = timeout_s
-
-    def build_response(self, request: Any, answer: Any) -> Any:
-        response = super().build_response(request, answer)
-        response.raw = _BoundedBody(answer, self._within_s)
-        return response
-
-
-class _BoundedBody:
-    """The body of an answer, as far as `requests` reads it."""
-
-    def __init__(self, body: Any, timeout_s: float) -> None:
-        self._body = body
-        self._timeout_s = timeout_s
-
-    def stream(self, _size: int, *, decode_content: bool) -> Iterator[bytes]:
-        """Yield what comes as it comes, so that a trickle is seen as one."""
-        del decode_content  # it was asked for as it is
-        until, count = time.monotonic() + self._timeout_s, 0
-        while piece := self._body.read1(_PIECE_BYTES, decode_content=False):
-            count += len(piece)
-            if count > ANSWER_BYTES_MAX:
-                raise _TooMuchError
-            if time.monotonic() > until:
-                raise _TooSlowError
-            yield piece
-
-    def close(self) -> None:
-        self._body.close()
-
-    def release_conn(self) -> None:
-        self._body.release_conn()

@@ -17,17 +17,12 @@ from colearn.errors import (
     LedgerError,
     LedgerRejectedError,
     LedgerUnavailableError,
-    MissingExtraError,
 )
 from colearn.identity import Key
+from colearn.ledger._web3 import Account
 from colearn.ledger.abi import refusal
 from colearn.ledger.evm_blocks import Blocks, odd_answer, refused
 from colearn.ledger.evm_rpc import NodeRefusal, bytes_of, digest_of, number_of
-
-try:
-    from eth_account import Account
-except ImportError as error:
-    raise MissingExtraError("eth-account", extra="evm") from error
 
 __all__ = ["GAS_MAX", "Attempt", "Receipt", "Sender", "Transfer", "polling"]
 

@@ -257,10 +257,11 @@ def test_a_view_that_has_not_read_for_long_signs_once(url, clock):
 
 def test_a_first_submit_reads_first_and_signs_once(url, clock):
     key = CountingKey.named("returning")
-    with HostedLedger(url, clock=clock) as view:
-        view.submit(key, CREATE)
-    with HostedLedger(url, clock=clock) as view:
-        view.submit(key, CREATE)
+    for number in (1, 2):
+        clock.pass_s(1)
+        with HostedLedger(url, clock=clock) as view:
+            (created,) = view.submit(key, CREATE)
+            assert created.experiment == number
     assert key.count == 2
 
 
@@ -301,7 +302,8 @@ def test_when_every_answer_is_lost_nobody_knows_and_trying_again_is_safe(line, c
         with pytest.raises(LedgerUnavailableError):
             view.submit(ME, CREATE)
         assert rows_in(path) == 1
-        # The same call again: it is on the ledger already, once.
+        clock.pass_s(2)
+        # The same call again, signed anew: it is on the ledger already, once.
         (created,) = view.submit(ME, CREATE)
         assert (created.experiment, created.creator) == (1, ME.address)
         assert rows_in(path) == 1
@@ -314,6 +316,7 @@ def test_after_a_lost_answer_another_call_takes_the_next_place(line, clock, path
         line.lose = 3
         with pytest.raises(LedgerUnavailableError):
             view.submit(ME, CREATE)
+        clock.pass_s(2)
         (created,) = view.submit(ME, replace(CREATE, uri="another"))
         assert (created.experiment, created.uri) == (2, "another")
         assert [view.experiment(number).creator for number in (1, 2)] == [ME.address] * 2
@@ -579,7 +582,7 @@ def test_a_server_that_does_not_wait_is_not_asked_without_a_pause(path, clock, m
     with served(path, clock=clock) as ready, relay(ready.url) as (outside, line):
         with HostedLedger(outside, clock=clock) as view:
             assert view.wait(0.7) is False
-        assert 3 <= line.seen.count(("GET", "/v1/rows")) <= 8
+        assert line.seen.count(("GET", "/v1/rows")) <= 8
 
 
 def test_a_server_that_was_away_for_a_moment_is_asked_again(path, clock):
