@@ -22,18 +22,15 @@ ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / ".tools"
 PACKAGE = "@foundry-rs/anvil@1.7.1"
 INSTALL = f"npm install --no-save --prefix .tools {PACKAGE}"
+INSTALLED_WITHIN_S = 90
 STARTED_WITHIN_S = 30
 
 
 def _binary():
-    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}.get(
-        sys.platform, sys.platform
-    )
-    processor = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}.get(
-        platform.machine(), platform.machine()
-    )
+    processors = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
+    processor = processors.get(platform.machine(), platform.machine())
     name = "anvil.exe" if sys.platform == "win32" else "anvil"
-    folder = TOOLS / "node_modules" / "@foundry-rs" / f"anvil-{system}-{processor}"
+    folder = TOOLS / "node_modules" / "@foundry-rs" / f"anvil-{sys.platform}-{processor}"
     return folder / "bin" / name
 
 
@@ -61,20 +58,35 @@ def anvil_binary():
     if npm is None:
         _missing("npm is missing")
     TOOLS.mkdir(exist_ok=True)
-    command = [
-        npm,
-        "install",
-        "--no-save",
-        "--no-audit",
-        "--no-fund",
-        "--prefix",
-        str(TOOLS),
-        PACKAGE,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    mine = TOOLS / ".installing"
+    try:
+        mine.mkdir()
+    except FileExistsError:  # by another process of the same tests
+        limit = time.monotonic() + INSTALLED_WITHIN_S
+        while mine.exists() and time.monotonic() < limit:
+            time.sleep(0.1)
+    else:
+        try:
+            said = _install(npm)
+        finally:
+            mine.rmdir()
+        if not binary.exists():
+            _missing(f"npm: {said}")
     if not binary.exists():
-        _missing(f"npm: {done.stderr[-200:]}")
+        _missing("another process could not install it")
     return binary
+
+
+def _install(npm):
+    where = ["--prefix", str(TOOLS), PACKAGE]
+    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", *where]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALLED_WITHIN_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "it took too long"
+    return done.stderr[-200:]
 
 
 class Anvil:

@@ -9,6 +9,7 @@ from queue import Queue
 
 from colearn.core import Phase, Rules, calls
 from colearn.core.bindings import ZERO
+from colearn.core.experiment import NOBODY
 from colearn.core.phase import MotionKind
 from colearn.identity import Key
 from colearn.ledger import EmbeddedLedger
@@ -117,8 +118,8 @@ class Group:
             self.submit(member, calls.Confirm(self.number, self.seen().model))
 
 
-def make_log(path, drift_s=DRIFT_S):
-    EmbeddedLedger.create(path, Key.from_seed(7, "member 0").address, drift_s=drift_s)
+def make_log(path, drift_s=DRIFT_S, creator=NOBODY):
+    EmbeddedLedger.create(path, creator, drift_s=drift_s)
     return path
 
 

@@ -187,12 +187,14 @@ class Node:
         act = self._acts.get(due.duty)
         if act is None:
             return False
+        before = self._ledger.head
         try:
             return act(experiment)
         except LedgerRejectedError as error:
             # Somebody else was faster, or the deadline passed: the ledger is right, look again.
             _log.info("%s: %s was refused: %s", self.name, due.duty, error.reason)
-            return self._ledger.sync() > 0
+            self._ledger.sync()
+            return self._ledger.head != before
 
     def _experiment(self) -> Experiment:
         return self._ledger.experiment(self._number)

@@ -10,12 +10,16 @@ from colearn.errors import MissingExtraError
 if TYPE_CHECKING:
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
+    from colearn.learners.torch import TorchLearner as TorchLearner
+    from colearn.learners.xgboost import XGBoostLearner as XGBoostLearner
 
-__all__ = ["RandomForestLearner", "SklearnLearner"]
+__all__ = ["RandomForestLearner", "SklearnLearner", "TorchLearner", "XGBoostLearner"]
 
 _HOMES = {
     "RandomForestLearner": ("colearn.learners.forest", "scikit-learn", "sklearn"),
     "SklearnLearner": ("colearn.learners.sklearn", "scikit-learn", "sklearn"),
+    "TorchLearner": ("colearn.learners.torch", "torch", "torch"),
+    "XGBoostLearner": ("colearn.learners.xgboost", "xgboost-cpu", "xgboost"),
 }
 
 

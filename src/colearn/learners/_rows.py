@@ -82,7 +82,9 @@ def labelled(
     """
     targets = np.asarray(y)
     if not _fits(X.shape, schema, any_rank=any_rank) or targets.shape != (len(X),):
-        form = schema.features[0] if _is_block(schema) else f"(rows, {len(schema.features)})"
+        form = f"(rows, {len(schema.features)})"
+        if any_rank and schema.features[0].startswith("x["):
+            form = f"(rows, {schema.features[0][2:-1]})"
         raise ConfigError(
             f"expected X of shape {form} and y of shape (rows,), got {X.shape} and {targets.shape}."
         )
@@ -90,8 +92,16 @@ def labelled(
     return LabelledRows(X, _targets(targets, schema))
 
 
-def check_disjoint(name: str, train: LabelledRows, vote: LabelledRows) -> None:
+def check_disjoint(
+    name: str, train: LabelledRows, vote: LabelledRows, given: tuple[npt.ArrayLike, npt.ArrayLike]
+) -> None:
     """Refuse rows of learner `name` that cannot vote (section 4); warn of few.
+
+    Args:
+        name: The learner.
+        train: Its training rows.
+        vote: Its vote rows.
+        given: X of the two as the user gave them, before they may have been copied.
 
     Raises:
         ConfigError: No row to train on, fewer than 2 to vote on, or vote rows that lie inside
@@ -102,7 +112,7 @@ def check_disjoint(name: str, train: LabelledRows, vote: LabelledRows) -> None:
             f"Learner {name!r} needs at least 1 row to train on and {VOTE_ROWS_MIN} to vote on, "
             f"got {len(train.y)} and {len(vote.y)}."
         )
-    if _overlap(train.X, vote.X):
+    if _overlap(*given):
         raise ConfigError(
             f"Learner {name!r}: the vote set lies inside the training set, so it would approve "
             "what it learned by heart.",
@@ -117,18 +127,16 @@ def check_disjoint(name: str, train: LabelledRows, vote: LabelledRows) -> None:
         )
 
 
-def _is_block(schema: Schema) -> bool:
-    return len(schema.features) == 1 and schema.features[0].startswith("x[")
-
-
 def _fits(shape: tuple[int, ...], schema: Schema, *, any_rank: bool) -> bool:
     width = len(schema.features)
     if len(shape) == 2:
-        return shape[1] == width and not _is_block(schema)
+        return shape[1] == width
     if not any_rank or len(shape) < 2:
         return False
-    row = shape[1:]
-    return schema.features == (block_name(row),) or int(np.prod(row)) == width > 1
+    if width == 1:
+        # The one feature is the whole row, and its name says the shape.
+        return schema.features == (block_name(shape[1:]),)
+    return int(np.prod(shape[1:])) == width
 
 
 def _refuse_gaps(X: Features, schema: Schema) -> None:
@@ -176,7 +184,9 @@ def _targets(y: npt.NDArray[Any], schema: Schema) -> Targets:
     return np.searchsorted(classes, y)
 
 
-def _overlap(train: Features, vote: Features) -> bool:
+def _overlap(train: npt.ArrayLike, vote: npt.ArrayLike) -> bool:
+    if not isinstance(train, np.ndarray) or not isinstance(vote, np.ndarray):
+        return False
     try:
         # The stub knows two of the numbers that max_work may be.
         return bool(np.shares_memory(train, vote, max_work=1))  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ class TemplateLearner(MachineLearningInterface):
             schema: Columns and classes.
             train: The rows to train on.
             vote: The private rows to vote on; disjoint from `train`, and fixed.
-            test: Rows that only report a score.
+            test: Rows that only report a score; none of them is the same as None.
             name: What records and screens call the learner.
             seed: Makes its proposals repeatable; not shared with others.
             mode: "paired" (default) or "classic" (section 4).
@@ -110,7 +110,9 @@ class TemplateLearner(MachineLearningInterface):
         self._train = self._data(train, "train")
         self._vote = self._data(vote, "vote")
         self._test = None if test is None else self._data(test, "test")
-        check_disjoint(name, self._train, self._vote)
+        if self._test is not None and not len(self._test.y):
+            self._test = None
+        check_disjoint(name, self._train, self._vote, (train[0], vote[0]))
         self._metric = self._chosen_metric(metric)
         classes = schema.classes
         self._balance = class_balance(self._vote.y, len(classes)) if balanced and classes else None

@@ -16,7 +16,7 @@ __all__ = ["DEPTH_MAX", "NODES_MAX", "TREES_MAX", "BoostedTrees", "class_pattern
 TREES_MAX = 50_000
 """Trees in one booster: XGBoost needs some kilobytes for each, however few nodes it has."""
 
-NODES_MAX = 2**23
+NODES_MAX = 2**22
 """Nodes in one booster, all trees together: XGBoost needs some hundred bytes for each."""
 
 DEPTH_MAX = 32

@@ -16,10 +16,12 @@ from typing import Literal
 
 from colearn.core import Entry, Genesis, InvalidRowError, Row, Step, encode_call
 from colearn.core.calls import Call
-from colearn.core.events import Event
+from colearn.core.events import Created, Event
+from colearn.core.experiment import NOBODY
 from colearn.errors import (
     ConfigError,
     LedgerConflictError,
+    LedgerRejectedError,
     LedgerTamperedError,
     LocalProtocolError,
     RemoteProtocolError,
@@ -136,6 +138,7 @@ class EmbeddedLedger(LogLedger):
             if entry.nonce < self.replica.nonce(signer):
                 return self._known_place(entry, signature, signer)
             step = self._checked(Row(entry, signature, self.now()), signer)
+            self._refuse_strange_experiment(step)
             self._insert(step)
         self._take(step)
         return self.replica.height, step.row.stamp
@@ -210,6 +213,20 @@ class EmbeddedLedger(LogLedger):
             return self.replica.check(row, signer=signer, call=call)
         except InvalidRowError as error:
             raise rejected(error) from error
+
+    def _refuse_strange_experiment(self, step: Step) -> None:
+        """Let nobody but the log's creator, if it names one, make experiments in it.
+
+        It is the one call that needs no seat, so that strangers could fill a served log with it.
+        This is the orderer's own rule: a row that another orderer took is valid all the same.
+        """
+        made = any(isinstance(event, Created) for event in step.events)
+        if made and self.genesis.creator not in (NOBODY, step.signer):
+            raise LedgerRejectedError(
+                f"Only {self.genesis.creator} may create experiments on this ledger.",
+                reason="only the ledger's creator may create",
+                hint="Ask for an invitation, or serve a ledger of your own.",
+            )
 
     def _known_place(self, entry: Entry, signature: bytes, signer: str) -> tuple[int, int]:
         height = self.replica.place(signer, entry.nonce)

@@ -707,3 +707,16 @@ def test_every_error_of_the_file_is_an_error_of_the_ledger(tmp_path):
         EmbeddedLedger(folder)
     with pytest.raises(ColearnError):
         EmbeddedLedger(Path("\0"))
+
+
+def test_strangers_make_no_experiments_on_a_log_that_names_its_creator(tmp_path, clock):
+    view = EmbeddedLedger(make_log(tmp_path / "mine.db", creator=ADDRESS), clock=clock)
+    stranger = Key.from_seed(3, "stranger")
+    entry = view.replica.entry(stranger.address, view.now(), encode_call(CREATE))
+    with pytest.raises(LedgerRejectedError) as caught:
+        view.append(entry, stranger.sign(view.replica.digest(entry)))
+    assert caught.value.reason == "only the ledger's creator may create"
+    assert view.head.height == 0
+    view.append(*entry_of(view))
+    assert view.head.height == 1
+    view.close()

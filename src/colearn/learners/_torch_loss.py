@@ -1,0 +1,159 @@
+"""What a module's outputs mean: the loss that trains it, and the predictions that are voted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from colearn.errors import ColearnError, ConfigError
+from colearn.learners._scoring import Predictions, Targets
+
+__all__ = ["LabelPrior", "Loss", "Objective", "TrainingLoss"]
+
+TrainingLoss = Callable[[Tensor, Tensor], Tensor]
+"""Outputs and targets of a batch to one number, the mean of the batch."""
+
+Loss = str | TrainingLoss
+LabelPrior = str | Sequence[float]
+
+_PRIOR_ERROR = 1e-6
+"""How far a prior's shares may be from adding up to 1: rounding, and no more."""
+
+
+class Objective:
+    """The loss of training, and the one of voting.
+
+    Training minimizes what the user chose. Voting and testing always use the losses of section 4:
+    the log loss of the softmax (of the sigmoid for ``bce``) for a classifier, the squared error
+    for a regressor; without logit adjustment.
+    """
+
+    def __init__(
+        self, loss: Loss | None, classes_count: int, label_prior: LabelPrior = "none"
+    ) -> None:
+        """Check the settings; `classes_count` is 0 for regression.
+
+        Raises:
+            ConfigError: A loss that is unknown or for another kind of task; a prior without a
+                loss that takes one, or that is none of its classes.
+        """
+        self._loss = _checked_loss(loss, classes_count)
+        self._classes_count = classes_count
+        self._adjusts = label_prior != "none"
+        self._log_prior = np.zeros(classes_count)
+        if not self._adjusts:
+            return
+        if self._loss not in ("cross_entropy", "bce"):
+            raise ConfigError(
+                'label_prior needs loss="cross_entropy" or "bce", whose outputs it adjusts.',
+                hint='Leave it at "none", and let your own loss adjust its outputs.',
+            )
+        if label_prior != "uniform":
+            self._log_prior = np.log(_checked_prior(label_prior, classes_count))
+
+    def training_loss(self, y: Targets) -> TrainingLoss:
+        """Return the loss to train with on rows whose targets are `y`.
+
+        With a label prior it is the cross-entropy on z_c + log((count_c + .5) / (n + .5 C)) -
+        log(prior_c), count_c of n being the learner's own rows of class c (section 4).
+        """
+        shift = torch.from_numpy(self._shift(y)) if self._adjusts else None
+
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            scores = self._scores(outputs, len(targets))
+            if shift is not None:
+                scores = scores + shift.to(scores)
+            return self._reduced(scores, targets)
+
+        return loss
+
+    def predictions(self, outputs: Tensor) -> Predictions:
+        """Return what a module that put out `outputs`, (rows, ...), says about these rows.
+
+        Raises:
+            ColearnError: The outputs are no tensor of the shape that the loss needs.
+        """
+        # In float64, as every family's, so that the log loss is not clipped by rounding.
+        scores = self._scores(outputs, len(outputs)).detach().cpu().double()
+        if not self._classes_count:
+            return Predictions("values", scores.numpy())
+        return Predictions("probabilities", functional.softmax(scores, 1).numpy())
+
+    def _shift(self, y: Targets) -> npt.NDArray[np.float64]:
+        classes = self._classes_count
+        count = np.bincount(y, minlength=classes)
+        share = (count + 0.5) / (len(y) + 0.5 * classes)
+        return np.asarray(np.log(share) - self._log_prior)
+
+    def _scores(self, outputs: Any, rows_count: int) -> Tensor:
+        """Return (rows, classes) scores or (rows,) values."""
+        if not isinstance(outputs, Tensor):
+            raise ColearnError(
+                f"The module must return one tensor, got {type(outputs).__name__}.",
+                hint="Wrap it in a module that returns the tensor of scores.",
+            )
+        single = self._loss == "bce" or not self._classes_count
+        if single and outputs.shape == (rows_count, 1):
+            outputs = outputs[:, 0]
+        expected = (rows_count,) if single else (rows_count, self._classes_count)
+        if outputs.shape != expected:
+            raise ColearnError(
+                f"The module must return a tensor of shape {expected} for {rows_count} rows, got "
+                f"{tuple(outputs.shape)}."
+            )
+        if self._loss == "bce":
+            # One score z is the two scores 0 and z, and the binary loss their cross-entropy.
+            return torch.stack([torch.zeros_like(outputs), outputs], 1)
+        return outputs
+
+    def _reduced(self, scores: Tensor, targets: Tensor) -> Tensor:
+        if not callable(self._loss):
+            if self._loss == "mse":
+                return functional.mse_loss(scores, targets)
+            return functional.cross_entropy(scores, targets)
+        value: object = self._loss(scores, targets)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            form = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ColearnError(f"The loss must return one number as a tensor, got {form}.")
+        return value
+
+
+def _checked_loss(loss: Loss | None, classes_count: int) -> Loss:
+    if loss is None:
+        return "cross_entropy" if classes_count else "mse"
+    if callable(loss):
+        return loss
+    fits = {
+        "cross_entropy": classes_count >= 2,
+        "bce": classes_count == 2,
+        "mse": classes_count == 0,
+    }
+    if not fits.get(loss, False):
+        kind = f"{classes_count} classes" if classes_count else "regression"
+        raise ConfigError(
+            f"The loss {loss!r} is unknown for {kind}.",
+            hint='Use "cross_entropy" with classes, "bce" with 2, "mse" without, or a function of '
+            "outputs and targets.",
+        )
+    return loss
+
+
+def _checked_prior(label_prior: LabelPrior, classes_count: int) -> npt.NDArray[np.float64]:
+    try:
+        prior = np.asarray(label_prior, np.float64)
+    except (TypeError, ValueError):
+        prior = np.zeros(0)
+    is_prior = prior.shape == (classes_count,) and bool((prior > 0).all())
+    if not is_prior or not abs(prior.sum() - 1) <= _PRIOR_ERROR:
+        raise ConfigError(
+            f'label_prior must be "none", "uniform" or {classes_count} shares above 0 that add up '
+            f"to 1, got {label_prior!r}.",
+            hint="Write one share for each class, in the order of the sorted classes.",
+        )
+    return prior
