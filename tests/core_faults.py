@@ -155,12 +155,15 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-def _unasked(file, line, tests):
+def _unasked(number, file, line, tests):
     condition, _, rest = line.rpartition(", Reason.")
     place = condition.index("require(") + len("require(")
-    reason = rest.partition(")")[0]
-    name = f"nobody asks in {file}: {reason}, {condition[place:]}"
+    name = f"condition {number}, {rest.partition(')')[0]}: nobody asks {condition[place:]}"
     return (name, file, line, f"{condition[:place]}True, Reason.{rest}", tests)
 
 
-FAULTS = [*INVARIANTS, *RULES, *(_unasked(*condition) for condition in CONDITIONS)]
+FAULTS = [
+    *INVARIANTS,
+    *RULES,
+    *(_unasked(number, *condition) for number, condition in enumerate(CONDITIONS, 1)),
+]

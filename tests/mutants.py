@@ -12,7 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE, WEIGHTS, LEARNERS = "tests/unit/core", "tests/unit/weights", "tests/unit/learners"
-NODE, RESUME, AUDIT = "tests/unit/test_node.py", "tests/integration/test_resume.py", "tests/scenario/test_audit_tampering.py"
+NODE, RESUME, AUDIT = (
+    "tests/unit/test_node.py",
+    "tests/integration/test_resume.py",
+    "tests/scenario/test_audit_tampering.py",
+)
 ATTACKS, EXPERIMENT = "tests/scenario", "tests/unit/experiment"
 TALLY, NAMED = "core/tally.py", "weights/named.py"
 CODEC, TREES = "weights/codec.py", "weights/trees.py"

@@ -317,6 +317,19 @@ def test_what_cannot_be_opened_says_why(chain, contract, wallet_code, url, setti
         EvmLedger(url.format(**names), **settings)
 
 
+def test_a_contract_that_differs_in_one_byte_is_another_one(chain, contract):
+    code = chain.ask("eth_getCode", contract, "latest")
+    other = "0x" + "77" * 20
+    for place in (100, len(code) // 2, len(code) - 1):
+        digit = "0123456789abcdef".index(code[place])
+        changed = code[:place] + f"{digit ^ 1:x}" + code[place + 1 :]
+        chain.ask("anvil_setCode", other, changed)
+        with pytest.raises(ConfigError, match="not the one of this version"):
+            EvmLedger(f"{chain.url}/{other}", start=1)
+    chain.ask("anvil_setCode", other, code)
+    EvmLedger(f"{chain.url}/{other}", start=1).close()
+
+
 def test_a_view_that_begins_behind_the_first_event_says_so(chain, contract, opened):
     group = Group([opened(chain, contract)], size=2).establish()
     late = opened(chain, contract, start=chain.height)

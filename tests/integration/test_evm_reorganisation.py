@@ -10,7 +10,8 @@ import pytest
 if importlib.util.find_spec("web3") is None and os.environ.get("COLEARN_REQUIRE_ALL") != "1":
     pytest.skip("no web3 here: pip install 'colearn[evm]'", allow_module_level=True)
 
-from tests.evm import FREE, anvil
+from tests.evm import FREE, anvil, paused
+from tests.evm_proxy import proxy
 from tests.logs import MODEL, RULES, SPECIFICATION, Group, digest
 
 from colearn.core import calls
@@ -112,6 +113,38 @@ def test_a_call_that_was_taken_back_can_be_made_again(chain, contract):
         chain.ask("evm_revert", snapshot)
         again = group.submit(0, calls.Skip(1, 1))
         assert [type(event) for event in again] == [type(event) for event in first]
+
+
+def test_what_was_read_on_the_old_line_is_no_answer_on_the_new_one(chain, contract):
+    create = calls.Create(SPECIFICATION, MODEL, RULES.to_word(), "")
+    sent = []
+
+    def remember(method, parameters):
+        sent.extend(parameters if method == "eth_sendRawTransaction" else [])
+        return parameters
+
+    def lag(method, parameters, document):
+        late = method == "eth_getBlockByNumber" and parameters[0] != "latest"
+        return {**document, "result": None} if late else document
+
+    with proxy(chain) as node, opened(node, contract, patience_s=0.3) as view:
+        view.sync()
+        node.question = remember
+        with paused(chain):
+            snapshot = chain.ask("evm_snapshot")
+            with pytest.raises(LedgerUnavailableError):
+                view.submit(KEY, create)
+        assert view.sync() == 1
+        chain.ask("evm_revert", snapshot)
+        chain.mine(3)
+        assert view.sync() == 0
+        chain.ask("evm_setAutomine", True)
+        chain.ask("eth_sendRawTransaction", sent[0])
+        node.answer = lag
+        with pytest.raises(LedgerUnavailableError, match="not confirmed yet"):
+            view.submit(KEY, create)
+        node.honest()
+        assert view.submit(KEY, create)[0].experiment == 1
 
 
 def test_a_chain_that_was_replaced_is_named(chain, contract):

@@ -46,6 +46,11 @@ def view(chain, contract):
         yield opened
 
 
+def tried_in_the_newest_block(method, parameters):
+    tried = method in ("eth_estimateGas", "eth_call")
+    return ["latest" if tried and each == "pending" else each for each in parameters]
+
+
 def test_voters_of_one_block_have_gas_enough_to_close_the_round(chain, contract, view):
     group = Group([view], size=5).establish()
     for member in (3, 4):
@@ -55,10 +60,12 @@ def test_voters_of_one_block_have_gas_enough_to_close_the_round(chain, contract,
     voters = [member for member in range(5) if member != proposer]
 
     def vote(member):
-        with EvmLedger(f"{chain.url}/{contract}", patience_s=60) as own:
+        with EvmLedger(f"{node.url}/{contract}", patience_s=60) as own:
             return own.submit(group.keys[member], ballot)
 
-    with ThreadPoolExecutor(len(voters)) as threads:
+    with proxy(chain) as node, ThreadPoolExecutor(len(voters)) as threads:
+        # A node that tries calls behind what waits already would know who comes last.
+        node.question = tried_in_the_newest_block
         with paused(chain):
             voting = [threads.submit(vote, member) for member in voters]
             wait_for_pool(chain, len(voters))
@@ -78,21 +85,26 @@ def test_a_call_that_is_overtaken_in_its_block_is_refused_for_the_exact_reason(
     while view.now() <= group.seen().round.deadline:
         time.sleep(0.1)
     advance = calls.Advance(1, 1, int(Phase.PROPOSE))
+    faster = signed_elsewhere(chain, KEYS[3], contract, advance, price=10**11)
 
-    def end_phase(key):
-        with EvmLedger(f"{chain.url}/{contract}", patience_s=60) as own:
-            try:
-                return own.submit(key, advance)
-            except LedgerRejectedError as error:
-                return error.reason
+    def overtake(method, parameters):
+        if method == "eth_sendRawTransaction":
+            chain.ask(method, faster)
+        return parameters
 
-    with ThreadPoolExecutor(2) as threads:
+    with (
+        proxy(chain) as node,
+        EvmLedger(f"{node.url}/{contract}", patience_s=60) as own,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        node.question = overtake
         with paused(chain):
-            ending = [threads.submit(end_phase, key) for key in KEYS[:2]]
+            ending = threads.submit(own.submit, KEYS[0], advance)
             wait_for_pool(chain, 2)
-        results = {str(type(each.result())): each.result() for each in ending}
-    assert results["<class 'str'>"] == "another phase or round"
-    assert len(results["<class 'tuple'>"]) == 3
+        with pytest.raises(LedgerRejectedError) as caught:
+            ending.result()
+    assert caught.value.reason == "another phase or round"
+    assert "in block" in str(caught.value)
     assert group.seen().round.number == 2
 
 
@@ -109,6 +121,41 @@ def test_a_call_whose_answer_was_lost_is_not_made_twice(chain, view):
     assert spent(chain, KEYS[0])[0] == before + 1
     # Now that its fate is known, the same again is another one.
     assert view.submit(KEYS[0], CREATE)[0].experiment == 2
+
+
+def test_an_act_whose_answer_was_lost_is_neither_made_twice_nor_refused_as_the_second(chain, view):
+    group = Group([view], size=2).establish()
+    with paused(chain):
+        for _ in range(3):
+            with pytest.raises(LedgerUnavailableError, match="has not been mined yet"):
+                group.submit(0, calls.Skip(1, 1))
+    assert type(group.submit(0, calls.Skip(1, 1))[0]) is Skipped
+    assert group.seen().round.number == 2
+
+
+def test_a_version_that_the_node_does_not_take_leaves_the_first_one_in_its_place(chain, contract):
+    with proxy(chain) as node, EvmLedger(f"{node.url}/{contract}", patience_s=0.3) as view:
+        with paused(chain):
+            with pytest.raises(LedgerUnavailableError, match="has not been mined yet"):
+                view.submit(KEYS[0], CREATE)
+
+            def refuse(method, _, document):
+                error = {"code": -32000, "message": "insufficient funds for gas"}
+                sent = method == "eth_sendRawTransaction"
+                return {"jsonrpc": "2.0", "id": 1, "error": error} if sent else document
+
+            node.answer = refuse
+            # Swallowed on its way to the chain as well.
+            node.question = lambda method, asked: (
+                ["0x00"] if method == "eth_sendRawTransaction" else asked
+            )
+            with pytest.raises(LedgerUnavailableError, match="coins of the chain"):
+                view.submit(KEYS[0], CREATE)
+            node.honest()
+        assert view.submit(KEYS[0], CREATE)[0].experiment == 1
+        view.sync()
+        assert view.experiment(1).creator == KEYS[0].address
+        assert len(view._state.book.experiments) == 1
 
 
 def test_a_lost_call_is_done_also_for_who_looks_at_the_ledger_in_between(chain, view):
@@ -244,11 +291,6 @@ def test_chains_with_other_fees_and_rhythms(hardfork, options):
 def test_a_node_without_tips_and_one_that_tries_calls_in_old_time(chain, contract):
     """Some nodes know no eth_maxPriorityFeePerGas, and take "pending" for the newest block."""
 
-    def older(method, parameters):
-        return [
-            "latest" if each == "pending" and "Count" not in method else each for each in parameters
-        ]
-
     def poorer(method, _, document):
         if method == "eth_maxPriorityFeePerGas":
             return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "unknown"}}
@@ -258,7 +300,7 @@ def test_a_node_without_tips_and_one_that_tries_calls_in_old_time(chain, contrac
 
     ahead = 0
     with proxy(chain) as node:
-        node.question, node.answer = older, poorer
+        node.question, node.answer = tried_in_the_newest_block, poorer
         view = EvmLedger(f"{node.url}/{contract}", clock=lambda: int(time.time()) + ahead)
         group = Group([view], size=2).establish(shifted(RULES, propose_s=30))
         advance = calls.Advance(1, 1, int(Phase.PROPOSE))

@@ -38,8 +38,10 @@ def play_round(scene, acting, against=""):
 
     Who is in `acting` does what is awaited, for every proposal, or for none if it is `against`.
     """
-    number, deadlines = scene.it.round.number, Counter()
+    number, deadlines, steps = scene.it.round.number, Counter(), 0
     while running(scene) and scene.it.round.number == number:
+        steps += 1
+        assert steps < 100
         willing = [name for name in scene.awaited if name in acting]
         if willing:
             act(scene, willing[0], 0 if willing[0] in against else 1)

@@ -45,9 +45,9 @@ class Pair:
         """Give both the next call; return it with its events, or with the reason of its refusal."""
         name, sender, now, arguments = asked = self.world.step()
         call = self.words.call(name, arguments)
-        was, before = repr(self.book), self.book
+        was, before, self.sender = repr(self.book), self.book, self.words.address(sender)
         try:
-            self.book, found = self.book.apply(call, self.words.address(sender), now)
+            self.book, found = self.book.apply(call, self.sender, now)
         except RefusedError as error:
             found = error.reason
         try:

@@ -100,17 +100,28 @@ class Log:
         self.rows.append(row)
         self.heads.append(head_after(self.heads[-1], row))
 
-    def certified(self, members):
-        """The highest row that more than (n + f) / 2 of the members have anchored at or above."""
-        n = len(members)
-        tops = [max((each.height for each in self.mine(who)), default=0) for who in members]
-        if n == 0:
-            return 0
+    def certified(self, rosters):
+        """The highest row that enough have anchored, and every change of the roster below it too.
+
+        Args:
+            rosters: From which height on who the members were, in order.
+        """
+        ends = [*[begin for begin, _ in rosters[1:]], self.height]
         return max(
             (
                 height
                 for height in range(self.height + 1)
-                if 2 * sum(top >= height for top in tops) > n + faults(n)
+                if rosters
+                and all(
+                    self.enough(members, min(height, end))
+                    for place, ((begin, members), end) in enumerate(zip(rosters, ends, strict=True))
+                    if place == 0 or begin < height
+                )
             ),
             default=0,
         )
+
+    def enough(self, members, height):
+        """Whether more than (n + f) / 2 of the members have anchored at or above a height."""
+        tops = [max((each.height for each in self.mine(who)), default=0) for who in members]
+        return 2 * sum(top >= height for top in tops) > len(members) + faults(len(members))

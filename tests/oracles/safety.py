@@ -83,9 +83,17 @@ class Watch:
                 closes += 1
                 self.record = Record(event.model, set(seats_of(after.roster.members)))
         assert after.model == self.record.model
+        self.the_round_has_what_was_told(after)
         if closes:
             self.s7_newcomers_stand_at_the_back(before, after, closes)
             self.order = after.roster.queue.order
+
+    def the_round_has_what_was_told(self, after):
+        """S9: this round's contributions and no others. S5: the proposer is awaited for no vote."""
+        told = {after.roster.seat_of[who]: each for who, each in self.record.contributed.items()}
+        assert after.round.contributions == told
+        if after.phase in (Phase.VOTE, Phase.REVEAL):
+            assert not after.round.todo >> after.front & 1
 
     def s1_s2_s8_the_close(self, before, event):
         """S1: only an acceptance changes the model. S2, S8: the lowest that passes, or none."""

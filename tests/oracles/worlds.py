@@ -277,7 +277,7 @@ class World:
             "salt": lambda old: self.fresh("salt"),
             "digest": lambda old: R.choice([None, it.model]),
             "included": lambda old: R.choice(
-                [old | {R.choice(NAMES)}, old - {R.choice(NAMES)}, old | {"seat:300"}, frozenset()]
+                [old | {R.choice(NAMES)}, old - {R.choice(NAMES)}, old | {"seat:200"}, frozenset()]
             ),
             "candidates": lambda old: R.choice(
                 [(), old + old[:1], (*old[:-1], it.model), (it.model, *old[:3])]

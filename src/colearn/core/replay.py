@@ -13,8 +13,7 @@ from typing import NamedTuple
 from colearn.core.calls import Call
 from colearn.core.chain import STAMP_END, Entry, Genesis, Row, head_after
 from colearn.core.encoding import decode_call
-from colearn.core.events import Event
-from colearn.core.experiment import Experiment
+from colearn.core.events import Event, Opened
 from colearn.core.machine import Book
 from colearn.core.refusal import RefusedError
 from colearn.core.tolerance import certifiers
@@ -76,6 +75,7 @@ class Replica:
         self._separator = genesis.separator
         self._places: dict[str, list[int]] = {}
         self._anchors: dict[str, int] = {}
+        self._rosters: dict[int, list[tuple[int, tuple[str, ...]]]] = {}
 
     @property
     def height(self) -> int:
@@ -156,6 +156,9 @@ class Replica:
         self.stamp = step.row.stamp
         self._places.setdefault(step.signer, []).append(self.height)
         self._anchors[step.signer] = step.row.entry.anchor_height
+        for event in step.events:
+            if isinstance(event, Opened):
+                self._note_roster(event.experiment)
 
     def append(self, row: Row) -> tuple[Event, ...]:
         """Check the next row and take it in; return what it made known.
@@ -170,14 +173,32 @@ class Replica:
     def certified(self, experiment: int) -> int:
         """Return the height up to which rows are certified by an experiment's members (7.9).
 
-        More than (n + f) / 2 of them have anchored at or above it, f = floor((n - 1) / 3).
+        More than (n + f) / 2 of them have anchored at or above it, f = floor((n - 1) / 3). The
+        members are those of the row's own time: a change of the roster must be certified by
+        those who were members before it, or a host could show the newcomers a fork of their own
+        that they certify (S12).
         """
-        roster = self.book.experiments.get(experiment, Experiment()).roster
-        members = roster.names(roster.members)
-        if not members:
-            return 0
+        rosters = self._rosters.get(experiment, [])
+        certified = 0
+        for place, (_, members) in enumerate(rosters):
+            top = self._anchored_by_enough(members)
+            end = rosters[place + 1][0] if place + 1 < len(rosters) else None
+            if end is None or top < end:
+                return max(certified, top)
+            certified = end
+        return certified
+
+    def _anchored_by_enough(self, members: tuple[str, ...]) -> int:
         tops = sorted((self.anchor(member) for member in members), reverse=True)
         return tops[certifiers(len(members)) - 1]
+
+    def _note_roster(self, experiment: int) -> None:
+        """Keep who the members are from here on, if a round has just opened with others."""
+        roster = self.book.experiments[experiment].roster
+        members = tuple(roster.names(roster.members))
+        known = self._rosters.setdefault(experiment, [])
+        if members and (not known or known[-1][1] != members):
+            known.append((self.height, members))
 
     def _check(self, row: Row, signer: str) -> None:
         entry = row.entry

@@ -67,6 +67,7 @@ class Attempt:
         transfer: What it does.
         nonce: The sender's number of it.
         digests: The hash of each version, in hex.
+        gas: What it may take.
         price: Wei a unit of gas at most, of the last version.
         tip: Of that, for the producer of the block.
     """
@@ -75,6 +76,7 @@ class Attempt:
     transfer: Transfer
     nonce: int
     digests: tuple[str, ...]
+    gas: int
     price: int
     tip: int
 
@@ -139,7 +141,11 @@ class Sender:
             if earlier.transfer.data == transfer.data and self.receipt(earlier) is not None:
                 return earlier
             earlier = None
-        gas = self._gas(key.address, transfer, blind=blind)
+        if earlier is not None and earlier.transfer.data == transfer.data:
+            # Nodes try a call behind what waits already, and would refuse it as a second one.
+            gas = earlier.gas
+        else:
+            gas = self._gas(key.address, transfer, blind=blind)
         for _ in range(_TRIES):
             attempt, raw = self._signed(key, transfer, gas, base_fee, earlier)
             if self._sent(raw, attempt, earlier):
@@ -296,7 +302,7 @@ class Sender:
         signed = Account.sign_transaction(document, key.reveal_secret())
         again = earlier is not None and earlier.transfer.data == transfer.data
         digests = (*(earlier.digests if earlier and again else ()), bytes(signed.hash).hex())
-        attempt = Attempt(key.address, transfer, nonce, digests, price, tip)
+        attempt = Attempt(key.address, transfer, nonce, digests, gas, price, tip)
         return attempt, bytes(signed.raw_transaction)
 
     def _sent(self, raw: bytes, attempt: Attempt, earlier: Attempt | None) -> bool:

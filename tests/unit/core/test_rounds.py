@@ -286,14 +286,25 @@ def test_without_the_rule_a_vote_waits_for_all():
 
 
 def test_a_blind_vote_is_never_closed_early():
-    scene = Scene(4, Rules(propose_s=60, vote_s=60, reveal_s=60, early_close=True))
+    scene = Scene(6, Rules(propose_s=60, vote_s=60, reveal_s=60, early_close=True))
+    scene.propose()
+    for name in "bcde":
+        scene.do("abstain", name)
+    # One approval is not enough, whatever f commits to.
+    assert scene.phase is Phase.VOTE
+    scene.do("commit", "f")
+    scene.do("reveal", "f")
+    assert outcomes(scene) == [Outcome.REJECTED]
+
+
+def test_who_abstained_is_not_waited_for_by_an_early_close():
+    scene = Scene(5, Rules(propose_s=60, vote_s=60, early_close=True))
     scene.propose()
     scene.do("abstain", "b")
-    scene.do("abstain", "c")
+    scene.votes(c=0)
     assert scene.phase is Phase.VOTE
-    scene.do("commit", "d")
-    scene.do("reveal", "d")
-    assert scene.it.round.number == 2
+    scene.votes(d=0)
+    assert outcomes(scene) == [Outcome.REJECTED]
 
 
 def test_a_relay_settles_once():
