@@ -45,6 +45,7 @@ INVARIANTS = [
     ("S11 a commitment is valid for other candidates", BINDINGS, "+ _address(voter)\n        + bytes.fromhex(key)", "+ _address(voter)\n        + bytes(32)", MACHINE),
     ("S12 half of the members certify", TOLERANCE, "(members + faults(members)) // 2 + 1", "members // 2 + 1", LOG),
     ("S12 one anchor too few certifies", REPLAY, "tops[certifiers(len(members)) - 1]", "tops[certifiers(len(members)) - 2]", LOG),
+    ("S12 newcomers certify what let them in", REPLAY, "if end is None or top < end:", "if end is None:", LOG),
     ("S12 an anchor goes back", REPLAY, "if height < self.anchor(signer):", "if False:", LOG),
     ("S13 a host stamps early as it likes", REPLAY, "abs(row.stamp - entry.time)", "row.stamp - entry.time", LOG),
     ("S13 a host stamps late as it likes", REPLAY, "abs(row.stamp - entry.time)", "entry.time - row.stamp", LOG),

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import core_faults
+
 ROOT = Path(__file__).parents[1]
 CORE, WEIGHTS, LEARNERS = "tests/unit/core", "tests/unit/weights", "tests/unit/learners"
 NODE, RESUME, AUDIT = (
@@ -63,6 +65,7 @@ FAULTS = [
     ("the given head is not looked at", "audit/run.py", "elif replica.heads[head.height] != head.digest:", "elif False:", AUDIT),
     ("accepted blobs are not read", "audit/blobs.py", "    reader.accepted(story.models)\n", "", AUDIT),
 ]  # fmt: skip
+FAULTS += core_faults.FAULTS
 
 
 def survives(folder, fault):

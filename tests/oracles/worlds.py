@@ -280,7 +280,7 @@ class World:
                 [old | {R.choice(NAMES)}, old - {R.choice(NAMES)}, old | {"seat:200"}, frozenset()]
             ),
             "candidates": lambda old: R.choice(
-                [(), old + old[:1], (*old[:-1], it.model), (it.model, *old[:3])]
+                [(), (*old[:7], *old[:1]), (*old[:-1], it.model), (it.model, *old[:3])]
             ),
             "commitment": lambda old: self.fresh("another commitment"),
             "ballots": lambda old: self.other_ballots(it, old),
