@@ -82,9 +82,9 @@ def labelled(
     """
     targets = np.asarray(y)
     if not _fits(X.shape, schema, any_rank=any_rank) or targets.shape != (len(X),):
-        form = f"(rows, {len(schema.features)})"
-        if any_rank and schema.features[0].startswith("x["):
-            form = f"(rows, {schema.features[0][2:-1]})"
+        form, names = f"(rows, {len(schema.features)})", schema.features
+        if any_rank and len(names) == 1 and names[0].startswith("x["):
+            form = f"(rows, {names[0][2:-1]})"
         raise ConfigError(
             f"expected X of shape {form} and y of shape (rows,), got {X.shape} and {targets.shape}."
         )

@@ -245,7 +245,8 @@ class TemplateLearner(MachineLearningInterface):
                 # A count or an index has no quarter; it is proposed as it was trained.
                 continue
             step = fitted[name].astype(np.float64) - before
-            damped[name] = (before + self._damping * step).astype(before.dtype)
+            # An array also where it holds one number: numpy's arithmetic would unpack it.
+            damped[name] = np.asarray(before + self._damping * step, before.dtype)
         return damped
 
     def _chosen_metric(self, metric: str | None) -> Metric:

@@ -7,7 +7,7 @@ bytes whatever they stand at, and leave them as it found them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import RLock
 
 import torch
@@ -44,16 +44,18 @@ def at_threads(count: int) -> Iterator[None]:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw random numbers from `seed` inside, and put the process's own back afterwards.
 
-    Gradients are recorded inside, whatever the caller has switched off.
+    Gradients are recorded and new tensors lie on the CPU inside, whatever the caller has set.
     """
     on_gpu = device.type == "cuda"
     with _LOCK, torch.random.fork_rng(devices=[device] if on_gpu else []):
         # torch.manual_seed would seed every device, also those that nobody puts back.
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if on_gpu:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
-        with torch.inference_mode(mode=False), torch.enable_grad():
+        # The context of a device slows every call down, so it is entered where it is needed.
+        new_tensors = nullcontext() if torch.get_default_device() == CPU else CPU
+        with new_tensors, torch.inference_mode(mode=False), torch.enable_grad():
             yield
 
 

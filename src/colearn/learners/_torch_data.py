@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def features_of(X: Any, dtype: torch.dtype) -> Features:
     array = np.asarray(X)
     if array.dtype.kind not in "fiub":
         raise ConfigError(f"X must be numbers, got dtype {array.dtype}.")
-    wanted = torch.empty(0, dtype=dtype).numpy().dtype
+    wanted = torch.empty(0, dtype=dtype, device=CPU).numpy().dtype
     if array.dtype.kind != "f" or array.dtype.itemsize <= wanted.itemsize:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     # What does not fit becomes infinite, and is refused as such.
@@ -97,7 +97,7 @@ def _array(values: Any) -> npt.NDArray[Any]:
 def _read(rows: Dataset[Any] | DataLoader[Any], what: str) -> Rows:
     is_loader = isinstance(rows, DataLoader)
     X, y, held = [], [], 0
-    for item in rows if is_loader else _items(rows):
+    for item in _items(rows):
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ConfigError(f"{what} must yield pairs of X and y, got {type(item).__name__}.")
         features, target = _array(item[0]), _array(item[1])
@@ -118,8 +118,10 @@ def _read(rows: Dataset[Any] | DataLoader[Any], what: str) -> Rows:
     return np.concatenate(X), np.concatenate(y)
 
 
-def _items(rows: Any) -> Iterable[Any]:
-    """Iterate over a data set; one with a length need not raise IndexError at its end."""
-    if isinstance(rows, IterableDataset) or not hasattr(rows, "__len__"):
-        return iter(rows)
-    return (rows[index] for index in range(len(rows)))
+def _items(rows: Any) -> Iterator[Any]:
+    """Yield batches or rows; a data set with a length need not raise IndexError at its end."""
+    if isinstance(rows, DataLoader | IterableDataset) or not hasattr(rows, "__len__"):
+        yield from rows
+        return
+    for index in range(len(rows)):
+        yield rows[index]

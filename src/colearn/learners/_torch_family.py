@@ -17,7 +17,7 @@ from torch.optim import LBFGS, Optimizer
 from colearn.errors import ColearnError, ConfigError, WeightsError
 from colearn.learners._family import Arrays, Features
 from colearn.learners._scoring import Predictions, Targets
-from colearn.learners._torch_blueprint import Blueprint
+from colearn.learners._torch_architecture import Architecture
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of
 from colearn.learners._torch_loss import Objective
@@ -29,7 +29,7 @@ OptimizerFactory = Callable[..., Optimizer]
 """Makes an optimizer of a list of parameters."""
 
 _EVALUATED_BYTES = 2**24
-_EVALUATED_ROWS = 1024
+_EVALUATED_ROWS = 256
 """Rows evaluated at a time: up to this many, and up to 16 MiB, but no fewer than are trained."""
 
 
@@ -73,7 +73,7 @@ class Training:
 
 
 class TorchFamily:
-    """Modules of one blueprint, trained by gradients.
+    """Modules of one architecture, trained by gradients.
 
     Rows, weights, votes and the optimizer's kept state stay on the CPU. A batch goes to the
     device, and so does the copy of the module that a computation uses.
@@ -82,28 +82,33 @@ class TorchFamily:
     grows = False
     damping = 1.0
 
-    def __init__(self, blueprint: Blueprint, objective: Objective, training: Training) -> None:
+    def __init__(
+        self, architecture: Architecture, objective: Objective, training: Training
+    ) -> None:
         """Put the parts together.
 
         Raises:
             ConfigError: The optimizer cannot be made.
         """
-        self._blueprint = blueprint
+        self._architecture = architecture
         self._objective = objective
         self._training = training
         self._kept: dict[str, Any] | None = None
         self._left: dict[str, Any] | None = None
-        module = blueprint.module(blueprint.arrays())
+        module = architecture.module(architecture.arrays())
         try:
             self._optimizer(module)
         except ColearnError:
             raise
         except Exception as error:
-            raise ConfigError(f"The optimizer cannot be made: {error}.") from error
+            raise ConfigError(
+                f"The optimizer cannot be made: {error}.",
+                hint="In an experiment file, what the learner does not know is the optimizer's.",
+            ) from error
 
     def initial(self) -> Arrays:
         """Return what the factory makes of the experiment's model seed."""
-        return self._blueprint.arrays()
+        return self._architecture.arrays()
 
     def check(self, proposed: NamedArrays, model: NamedArrays) -> None:
         """Refuse whole numbers that training does not make of the model's (6.3).
@@ -141,21 +146,21 @@ class TorchFamily:
         """
         self._left = None
         device = self._training.device
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(CPU).manual_seed(seed)
         loss = self._objective.training_loss(y)
         with seeded(seed, device):
-            module = self._blueprint.module(model).to(device).train()
+            module = self._architecture.module(model).to(device).train()
             optimizer = self._optimizer(module)
             for rows in self._training.batches(len(y), generator):
-                outputs = module(batch_of(X[rows], self._blueprint.dtype, device))
-                value = loss(outputs, batch_of(y[rows], self._blueprint.dtype, device))
+                outputs = module(batch_of(X[rows], self._architecture.dtype, device))
+                value = loss(outputs, batch_of(y[rows], self._architecture.dtype, device))
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(value)
                 self._clip(module)
                 optimizer.step()
             if self._training.keep_optimizer_state:
                 self._left = _on_cpu(optimizer.state_dict())
-            return self._blueprint.arrays_of(module)
+            return self._architecture.arrays_of(module)
 
     def keep(self) -> None:
         """Keep what the last training left in its optimizer; its result turned out well."""
@@ -171,10 +176,10 @@ class TorchFamily:
         device, found = self._training.device, []
         step = self._evaluated_rows(X)
         with seeded(0, device), torch.no_grad():
-            module = self._blueprint.module(model).to(device).eval()
+            module = self._architecture.module(model).to(device).eval()
             for begin in range(0, len(X), step):
                 rows = np.array(X[begin : begin + step])
-                outputs = module(batch_of(rows, self._blueprint.dtype, device))
+                outputs = module(batch_of(rows, self._architecture.dtype, device))
                 found.append(self._objective.predictions(outputs))
         if not found:
             raise ColearnError("There is no row to predict.")
@@ -182,7 +187,7 @@ class TorchFamily:
 
     def estimator(self, model: NamedArrays) -> nn.Module:
         """Return the module with these weights, on the CPU and in evaluation mode."""
-        return self._blueprint.module(model).eval()
+        return self._architecture.module(model).eval()
 
     def _optimizer(self, module: nn.Module) -> Optimizer:
         optimizer: object = self._training.optimizer(

@@ -79,7 +79,7 @@ class Objective:
         Raises:
             ColearnError: The outputs are no tensor of the shape that the loss needs.
         """
-        # In float64, as every family's, so that the log loss is not clipped by rounding.
+        # In float64, as every family's: in float32 a probability near 1 would have no loss at all.
         scores = self._scores(outputs, len(outputs)).detach().cpu().double()
         if not self._classes_count:
             return Predictions("values", scores.numpy())
@@ -99,25 +99,24 @@ class Objective:
                 hint="Wrap it in a module that returns the tensor of scores.",
             )
         single = self._loss == "bce" or not self._classes_count
-        if single and outputs.shape == (rows_count, 1):
-            outputs = outputs[:, 0]
+        flat = single and outputs.shape == (rows_count, 1)
+        scores: Tensor = outputs[:, 0] if flat else outputs
         expected = (rows_count,) if single else (rows_count, self._classes_count)
-        if outputs.shape != expected:
+        if scores.shape != expected:
             raise ColearnError(
                 f"The module must return a tensor of shape {expected} for {rows_count} rows, got "
-                f"{tuple(outputs.shape)}."
+                f"{tuple(scores.shape)}."
             )
         if self._loss == "bce":
             # One score z is the two scores 0 and z, and the binary loss their cross-entropy.
-            return torch.stack([torch.zeros_like(outputs), outputs], 1)
-        return outputs
+            return torch.stack([torch.zeros_like(scores), scores], 1)
+        return scores
 
     def _reduced(self, scores: Tensor, targets: Tensor) -> Tensor:
-        if not callable(self._loss):
-            if self._loss == "mse":
-                return functional.mse_loss(scores, targets)
-            return functional.cross_entropy(scores, targets)
-        value: object = self._loss(scores, targets)
+        loss = self._loss
+        if not callable(loss):
+            loss = functional.mse_loss if loss == "mse" else functional.cross_entropy
+        value: object = loss(scores, targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             form = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ColearnError(f"The loss must return one number as a tensor, got {form}.")

@@ -11,7 +11,7 @@ from xgboost import XGBClassifier, XGBRegressor
 __all__ = ["LabelledClassifier", "handed_out"]
 
 
-class LabelledClassifier(XGBClassifier):
+class LabelledClassifier(XGBClassifier):  # type: ignore[misc]
     """An XGBClassifier that answers with class labels, where XGBoost's own knows 0, 1, ... only.
 
     Attributes:

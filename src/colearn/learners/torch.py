@@ -18,7 +18,7 @@ from colearn.learners._family import Features
 from colearn.learners._importable import imported
 from colearn.learners._rows import block_name
 from colearn.learners._template import TemplateLearner
-from colearn.learners._torch_blueprint import Blueprint, ModuleFactory
+from colearn.learners._torch_architecture import Architecture, ModuleFactory
 from colearn.learners._torch_compute import at_threads, checked_device
 from colearn.learners._torch_data import DATA_BYTES_MAX, TorchRows, as_rows, features_of
 from colearn.learners._torch_family import OptimizerFactory, TorchFamily, Training
@@ -134,8 +134,8 @@ class TorchLearner(TemplateLearner):
         )
         objective = Objective(loss, len(schema.classes or ()), label_prior)
         with at_threads(self._threads):
-            self._blueprint = Blueprint(module, schema, model_seed)
-            self._modules = TorchFamily(self._blueprint, objective, training)
+            self._architecture = Architecture(module, schema, model_seed)
+            self._modules = TorchFamily(self._architecture, objective, training)
         super().__init__(
             self._modules,
             schema,
@@ -198,7 +198,7 @@ class TorchLearner(TemplateLearner):
         return at_threads(self._threads)
 
     def _features(self, X: npt.ArrayLike) -> Features:
-        return features_of(X, self._blueprint.dtype)
+        return features_of(X, self._architecture.dtype)
 
     def _try_out(self) -> None:
         """Let the module see two rows, so that one that cannot is named before a round begins."""

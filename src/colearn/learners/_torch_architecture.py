@@ -17,7 +17,7 @@ from colearn.learners._family import Arrays
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.schema import Schema
 
-__all__ = ["Blueprint", "ModuleFactory"]
+__all__ = ["Architecture", "ModuleFactory"]
 
 ModuleFactory = Callable[..., nn.Module]
 """Builds a new module at each call: from ``schema=`` where it has a parameter of that name."""
@@ -28,7 +28,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-class Blueprint:
+class Architecture:
     """A module as its factory makes it; copies of it are filled with weights.
 
     The arrays are the entries of ``state_dict()``, parameters and buffers alike, under its names.
@@ -107,7 +107,7 @@ def _built(factory: ModuleFactory, schema: Schema, seed: int) -> nn.Module:
     given = {"schema": schema} if _takes_schema(factory) else {}
     try:
         # The CPU's random numbers, so that learners with other devices start from the same.
-        with seeded(seed, CPU), CPU:
+        with seeded(seed, CPU):
             module = factory(**given)
     except Exception as error:
         raise ConfigError(f"The module factory failed: {error}") from error
