@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +70,15 @@ def from_ethereum(document: Mapping[str, Any], passphrase: str | None, where: st
     checked = {"version": 3, "crypto": _checked(_lowered(document), where)}
     if passphrase is None:
         raise ConfigError(f"{where} needs a passphrase.", hint="See `colearn key show --help`.")
+    # A package behind it raises the recursion limit so far that deeply nested JSON, wherever it
+    # is read later, would kill the process instead of raising RecursionError.
+    limit = sys.getrecursionlimit()
     try:
         from eth_keyfile.keyfile import decode_keyfile_json  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("eth-keyfile", extra="evm") from error
+    finally:
+        sys.setrecursionlimit(limit)
     try:
         secret = decode_keyfile_json(checked, passphrase.encode("utf-8", "surrogatepass"))
     except ValueError:

@@ -578,3 +578,20 @@ def test_the_library_of_ethereum_is_not_loaded_for_our_own_files(plain):
         check=True,
     )
     assert run.stdout.strip() == "False"
+
+
+def test_opening_an_ethereum_keystore_leaves_the_recursion_limit_alone(tmp_path):
+    # In a process of its own: this one has the library already.
+    path = tmp_path / "key.json"
+    document = eth_keyfile.create_keyfile_json(b"\x01" * 32, b"word", kdf="pbkdf2", iterations=2)
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    code = (
+        "import sys; before = sys.getrecursionlimit()\n"
+        "from pathlib import Path\n"
+        "from colearn.identity import load\n"
+        "load(Path(sys.argv[1]), 'word')\n"
+        "assert 'eth_keyfile' in sys.modules\n"
+        "assert sys.getrecursionlimit() == before, sys.getrecursionlimit()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=100)
