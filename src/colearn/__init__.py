@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from colearn.learners.onnx import convert_model_to_onnx as convert_model_to_onnx
     from colearn.learners.onnx import deser_model as deser_model
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
+    from colearn.learners.torch import TorchLearner as TorchLearner
+    from colearn.learners.xgboost import XGBoostLearner as XGBoostLearner
 
 _HOMES = {
     "Collective": "colearn.experiment",
@@ -38,8 +40,10 @@ _HOMES = {
     "ProposedWeights": "colearn.interface",
     "RandomForestLearner": "colearn.learners",
     "SklearnLearner": "colearn.learners",
+    "TorchLearner": "colearn.learners",
     "TrainingSummary": "colearn.interface",
     "Weights": "colearn.interface",
+    "XGBoostLearner": "colearn.learners",
     "convert_model_to_onnx": "colearn.learners.onnx",
     "deser_model": "colearn.learners.onnx",
     "run_one_round": "colearn.driver",
@@ -57,8 +61,10 @@ __all__ = [
     "ProposedWeights",
     "RandomForestLearner",
     "SklearnLearner",
+    "TorchLearner",
     "TrainingSummary",
     "Weights",
+    "XGBoostLearner",
     "convert_model_to_onnx",
     "deser_model",
     "run_one_round",
