@@ -6,11 +6,8 @@ It is looked for under .tools of the repository, and installed there when it is 
 import importlib.util
 import json
 import os
-import platform
-import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -18,75 +15,32 @@ from pathlib import Path
 
 import pytest
 
+from colearn.cli.anvil import anvil_binary as installed_anvil
+from colearn.errors import ConfigError
+
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / ".tools"
-PACKAGE = "@foundry-rs/anvil@1.7.1"
-INSTALL = f"npm install --no-save --prefix .tools {PACKAGE}"
-INSTALLED_WITHIN_S = 90
 STARTED_WITHIN_S = 30
 
 
-def _binary():
-    processors = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
-    processor = processors.get(platform.machine(), platform.machine())
-    name = "anvil.exe" if sys.platform == "win32" else "anvil"
-    folder = TOOLS / "node_modules" / "@foundry-rs" / f"anvil-{sys.platform}-{processor}"
-    return folder / "bin" / name
-
-
 def _missing(why):
-    reason = f"no anvil here ({why}): {INSTALL}"
     if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 def require_web3():
     """Skip the test where the extra `evm` is not installed."""
     if importlib.util.find_spec("web3") is None:
-        if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
-            pytest.fail("no web3 here: pip install 'colearn[evm]'")
-        pytest.skip("no web3 here: pip install 'colearn[evm]'")
+        _missing("no web3 here: pip install 'colearn[evm]'")
 
 
 def anvil_binary():
     """The path of anvil; the test is skipped where it cannot be had."""
-    binary = _binary()
-    if binary.exists():
-        return binary
-    npm = shutil.which("npm")
-    if npm is None:
-        _missing("npm is missing")
-    TOOLS.mkdir(exist_ok=True)
-    mine = TOOLS / ".installing"
     try:
-        mine.mkdir()
-    except FileExistsError:  # by another process of the same tests
-        limit = time.monotonic() + INSTALLED_WITHIN_S
-        while mine.exists() and time.monotonic() < limit:
-            time.sleep(0.1)
-    else:
-        try:
-            said = _install(npm)
-        finally:
-            mine.rmdir()
-        if not binary.exists():
-            _missing(f"npm: {said}")
-    if not binary.exists():
-        _missing("another process could not install it")
-    return binary
-
-
-def _install(npm):
-    where = ["--prefix", str(TOOLS), PACKAGE]
-    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", *where]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=INSTALLED_WITHIN_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "it took too long"
-    return done.stderr[-200:]
+        return installed_anvil(TOOLS)
+    except ConfigError as error:
+        _missing(f"no anvil here: {error}")
 
 
 class Anvil:

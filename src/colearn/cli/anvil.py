@@ -8,10 +8,11 @@ import platform
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ _ANSWER_S = 10.0
 _COINS_WEI = 10**20
 
 
-def anvil_binary() -> Path:
-    """Return where anvil is: on the path, or from npm in the user's cache folder.
+def anvil_binary(folder: Path | None = None) -> Path:
+    """Return where anvil is: on the path, or from npm in a folder.
+
+    Args:
+        folder: Where npm installs it, once; None takes the user's cache folder.
 
     Raises:
         ConfigError: It is not there and npm cannot install it.
@@ -37,7 +41,7 @@ def anvil_binary() -> Path:
     found = shutil.which("anvil")
     if found is not None:
         return Path(found)
-    folder = _cache() / "anvil"
+    folder = folder or _cache() / "anvil"
     system = _SYSTEMS.get(platform.system(), platform.system().lower())
     processor = _PROCESSORS.get(platform.machine(), platform.machine())
     binary = folder / f"node_modules/@foundry-rs/anvil-{system}-{processor}/bin/anvil"
@@ -63,15 +67,22 @@ def _install(folder: Path) -> None:
             "A chain is needed for this, and neither anvil nor npm is here.", hint=hint
         )
     folder.mkdir(parents=True, exist_ok=True)
-    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603  (npm, with fixed words)
-            [*command, _PACKAGE], capture_output=True, text=True, timeout=_INSTALL_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"npm took more than {_INSTALL_S} s.", hint=hint) from error
-    if done.returncode:
-        raise ConfigError(f"npm could not install anvil: {done.stderr[-300:].strip()}", hint=hint)
+    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix"]
+    # Beside, and moved when complete: another process must not start a program half written.
+    with tempfile.TemporaryDirectory(prefix=".installing-", dir=folder) as beside:
+        try:
+            done = subprocess.run(  # noqa: S603  (npm, with fixed words)
+                [*command, beside, _PACKAGE],
+                capture_output=True, text=True, timeout=_INSTALL_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise ConfigError(f"npm took more than {_INSTALL_S} s.", hint=hint) from error
+        if done.returncode:
+            said = done.stderr[-300:].strip()
+            raise ConfigError(f"npm could not install anvil: {said}", hint=hint)
+        # Where another process was faster, its copy stays.
+        with suppress(OSError):
+            Path(beside, "node_modules").rename(folder / "node_modules")
 
 
 class Anvil:
