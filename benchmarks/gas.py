@@ -2,7 +2,7 @@
 
 All figures are whole transactions, as receipts say: 21,000, calldata, execution, refunds. Rounds
 are later ones, which write where the round before has written, and voters act one after the other;
-nobody is spared by an early close. The receipts are those of a real node (anvil: see INSTALL), and
+nobody is spared by an early close. The receipts are those of a real node (anvil), and
 the pure rules make every call as well and must agree.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.receipts import INSTALL, NOTE, Group, Node, anvil
+from tests.receipts import NOTE, Group, Node
 
 from benchmarks.page import put, table
 from benchmarks.paired import write
+from colearn.cli.anvil import anvil_binary
 from colearn.core import calls as c
 from colearn.ledger.contract import artefact
 
@@ -138,10 +139,7 @@ def measured(node: Node) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    program = anvil()
-    if program is None:
-        raise SystemExit(f"The node is not here. Run: {INSTALL}")
-    with Node(program) as node:
+    with Node(str(anvil_binary())) as node:
         rows = measured(node)
     write("gas", rows)
     put(

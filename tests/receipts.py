@@ -3,12 +3,9 @@
 import hashlib
 import http.client
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 from colearn.core import Rules
 from colearn.core import calls as c
@@ -17,8 +14,6 @@ from colearn.ledger.abi import from_log, to_calldata
 from colearn.ledger.contract import artefact
 from tests.worlds import Twins, address, signed
 
-ROOT = Path(__file__).parents[1]
-INSTALL = "npm install --no-save --prefix .tools @foundry-rs/anvil@1.7.1"
 DEPLOYER = "0x" + "de" * 20
 BEGIN = 1_700_000_000
 """Where the node's clock starts; afterwards it is where the calls say."""
@@ -26,13 +21,6 @@ BEGIN = 1_700_000_000
 URI = "ipfs://" + "u" * 53
 NOTE = hashlib.sha256(b"note").hexdigest()
 _PATIENCE_S = 20.0
-
-
-def anvil():
-    """Where the node's program is, or None: COLEARN_ANVIL, the path, or what npm installed."""
-    named = os.environ.get("COLEARN_ANVIL") or shutil.which("anvil")
-    installed = (ROOT / ".tools" / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil")
-    return named or next(map(str, installed), None)
 
 
 class Node:

@@ -9,18 +9,14 @@ import pytest
 if importlib.util.find_spec("pyrevm") is None and os.environ.get("COLEARN_REQUIRE_ALL") != "1":
     pytest.skip("no pyrevm here: pip install 'colearn[evm]'", allow_module_level=True)
 
-from tests.receipts import INSTALL, Group, Node, Receipts, anvil
+from tests.evm import anvil_binary
+from tests.receipts import Group, Node, Receipts
 from tests.worlds import SEED, World, random_word
 
 
 @pytest.fixture(scope="module")
 def node():
-    program = anvil()
-    if program is None:
-        if os.environ.get("COLEARN_REQUIRE_ALL") == "1":
-            pytest.fail(f"no EVM node here: {INSTALL}")
-        pytest.skip(f"no EVM node here: {INSTALL}")
-    with Node(program) as running:
+    with Node(str(anvil_binary())) as running:
         yield running
 
 
