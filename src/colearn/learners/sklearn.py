@@ -17,6 +17,7 @@ from colearn.learners._linear import LinearFamily
 from colearn.learners._mlp import MLPFamily
 from colearn.learners._naive_bayes import NaiveBayesFamily
 from colearn.learners._template import Rows, TemplateLearner
+from colearn.learners._threads import one_thread
 from colearn.schema import Schema
 
 __all__ = ["SklearnLearner"]
@@ -75,7 +76,8 @@ class SklearnLearner(TemplateLearner):
             raise ConfigError("GaussianNB adds whole rows, so damping must be 1.")
         width = np.shape(train[0])[-1] if features is None else features
         schema = Schema.of(width, classes if is_classifier else None)
-        family = _family(estimator, schema, epochs, rows_per_proposal, model_seed)
+        with one_thread():
+            family = _family(estimator, schema, epochs, rows_per_proposal, model_seed)
         super().__init__(family, schema, train=train, vote=vote, **settings)
 
     @classmethod
