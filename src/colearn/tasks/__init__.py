@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from colearn.tasks.base import Task
 from colearn.tasks.division import Division, Site, divide
-from colearn.tasks.images import fashion_mnist
+from colearn.tasks.images import fashion_mnist, mnist
 from colearn.tasks.partition import Split, partition
 from colearn.tasks.tables import csv
 from colearn.tasks.toy import breast_cancer, diabetes, digits, iris, wine
@@ -24,6 +24,7 @@ __all__ = [
     "divide",
     "fashion_mnist",
     "iris",
+    "mnist",
     "partition",
     "wine",
 ]

