@@ -53,6 +53,9 @@ class TorchLearner(TemplateLearner):
 
     _any_rank: ClassVar[bool] = True
 
+    _architecture_type: ClassVar[type[Architecture]] = Architecture
+    """What of a module travels: all of it."""
+
     def __init__(
         self,
         module: ModuleFactory,
@@ -134,7 +137,7 @@ class TorchLearner(TemplateLearner):
         )
         objective = Objective(loss, len(schema.classes or ()), label_prior)
         with at_threads(self._threads):
-            self._architecture = Architecture(module, schema, model_seed)
+            self._architecture = self._architecture_type(module, schema, model_seed)
             self._modules = TorchFamily(self._architecture, objective, training)
         super().__init__(
             self._modules,
