@@ -9,6 +9,7 @@ from colearn.tasks.base import Task
 from colearn.tasks.division import Division, Site, divide
 from colearn.tasks.images import fashion_mnist, mnist
 from colearn.tasks.partition import Split, partition
+from colearn.tasks.rare import fraud
 from colearn.tasks.tables import csv
 from colearn.tasks.toy import breast_cancer, diabetes, digits, iris, wine
 
@@ -23,6 +24,7 @@ __all__ = [
     "digits",
     "divide",
     "fashion_mnist",
+    "fraud",
     "iris",
     "mnist",
     "partition",

@@ -17,16 +17,18 @@ CSV_BYTES_MAX = 2**27
 """The most a CSV file may hold, in bytes: 128 MiB, because it is held in memory as text."""
 
 
-def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
+def read_records(file: Path, bytes_max: int | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the stripped cells of every record that is not blank.
 
     The number is that of the record's last line, counted from 1.
 
     Raises:
-        ConfigError: No file, over `CSV_BYTES_MAX` bytes, not UTF-8, a NUL byte, or quotes that do
-            not close; the text names the line.
+        ConfigError: No file, over `bytes_max` bytes (`CSV_BYTES_MAX` without it), not UTF-8, a NUL
+            byte, or quotes that do not close; the text names the line.
     """
-    rows = csv_reader(io.StringIO(_read_text(file), newline=""), strict=True)
+    rows = csv_reader(
+        io.StringIO(_read_text(file, bytes_max or CSV_BYTES_MAX), newline=""), strict=True
+    )
     while True:
         try:
             record = next(rows)
@@ -38,19 +40,19 @@ def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
             yield rows.line_num, [cell.strip() for cell in record]
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path, bytes_max: int) -> str:
     if not file.is_file():
         raise ConfigError(f"{file} is not a file.", hint="Check the path of the CSV file.")
     try:
         with file.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             # One byte more than the limit shows a file that grew in between.
-            data = b"" if size > CSV_BYTES_MAX else stream.read(CSV_BYTES_MAX + 1)
+            data = b"" if size > bytes_max else stream.read(bytes_max + 1)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error}.") from error
-    if max(size, len(data)) > CSV_BYTES_MAX:
+    if max(size, len(data)) > bytes_max:
         raise ConfigError(
-            f"{file} has {max(size, len(data))} bytes; the limit is {CSV_BYTES_MAX}.",
+            f"{file} has {max(size, len(data))} bytes; the limit is {bytes_max}.",
             hint="Leave out columns or rows.",
         )
     if (nul := data.find(b"\0")) >= 0:
