@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy.typing as npt
 
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.weights import NamedArrays
 
-__all__ = ["Arrays", "Features", "ModelFamily"]
+__all__ = ["Arrays", "Features", "ModelFamily", "WeighingFamily", "weighs_rows"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Features = npt.NDArray[Any]
@@ -44,3 +44,20 @@ class ModelFamily(Protocol):
 
     def estimator(self, model: NamedArrays) -> Any:
         """Return the model as its framework knows it, fitted."""
+
+
+class WeighingFamily(ModelFamily, Protocol):
+    """A family whose training takes weights of rows; says so by ``weighs_rows = True``."""
+
+    weighs_rows: bool
+    """Whether `fit` takes weights with the settings it was made with."""
+
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
+        """Train as `ModelFamily.fit`; `weights` have mean 1, shape (rows,), or are None."""
+
+
+def weighs_rows(family: ModelFamily) -> TypeGuard[WeighingFamily]:
+    """Say whether the family's training takes weights of rows."""
+    return getattr(family, "weighs_rows", False) is True

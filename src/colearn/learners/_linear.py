@@ -10,7 +10,7 @@ from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 from colearn.errors import ConfigError
 from colearn.learners._family import Arrays, Features
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
 
@@ -26,6 +26,7 @@ class LinearFamily:
 
     grows = False
     damping = 0.25
+    weighs_rows = True
 
     def __init__(
         self, estimator: SGDClassifier | SGDRegressor, schema: Schema, epochs: int
@@ -54,15 +55,17 @@ class LinearFamily:
     def check(self, proposed: NamedArrays, model: NamedArrays) -> None:
         """Accept: finite arrays of the right shape are a linear model."""
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
         """Run `epochs` passes over the rows in an order that `seed` decides."""
         estimator = self._loaded(model, clone(self._estimator).set_params(random_state=seed))
         if self._classes_count:
             for _ in range(self._epochs):
-                estimator.partial_fit(X, y, classes=np.arange(self._classes_count))
+                estimator.partial_fit(X, y, np.arange(self._classes_count), weights)
         else:
             for _ in range(self._epochs):
-                estimator.partial_fit(X, y)
+                estimator.partial_fit(X, y, weights)
         return {"coef": np.atleast_2d(estimator.coef_), "intercept": estimator.intercept_}
 
     def predict(self, model: NamedArrays, X: Features) -> Predictions:

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from colearn.errors import ConfigError
 from colearn.learners._family import Arrays, Features
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
 
@@ -27,6 +27,7 @@ class MLPFamily:
 
     grows = False
     damping = 0.25
+    weighs_rows = True
 
     def __init__(
         self,
@@ -67,11 +68,13 @@ class MLPFamily:
     def check(self, proposed: NamedArrays, model: NamedArrays) -> None:
         """Accept: finite arrays of the right shapes are a perceptron."""
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
         """Run `epochs` passes of mini-batches in an order that `seed` decides."""
         estimator = self._loaded(model, self._prepared(seed))
         for _ in range(self._epochs):
-            estimator.partial_fit(X, y)
+            estimator.partial_fit(X, y, weights)
         arrays = {}
         for layer, (weight, bias) in enumerate(
             zip(estimator.coefs_, estimator.intercepts_, strict=True)

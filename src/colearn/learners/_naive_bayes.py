@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from colearn.errors import ColearnError, WeightsError
 from colearn.learners._family import Arrays, Features
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
 
@@ -28,6 +28,7 @@ class NaiveBayesFamily:
 
     grows = False
     damping = 1.0
+    weighs_rows = True
 
     def __init__(self, estimator: GaussianNB, schema: Schema, rows_per_proposal: int) -> None:
         """Keep the smoothing of `estimator`, and add `rows_per_proposal` rows at a time."""
@@ -54,7 +55,14 @@ class NaiveBayesFamily:
         if (proposed["count"] < model["count"]).any():
             raise WeightsError("Array 'count' must not be below the model's.")
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:  # noqa: ARG002
+    def fit(
+        self,
+        model: NamedArrays,
+        X: Features,
+        y: Targets,
+        seed: int,  # noqa: ARG002  (nothing is drawn)
+        weights: Floats | None = None,
+    ) -> Arrays:
         """Merge the next rows into the statistics (Chan, Golub and LeVeque, 1983).
 
         Raises:
@@ -67,7 +75,8 @@ class NaiveBayesFamily:
         self._used_count += len(new_y)
         merged = model.copy()
         for label in np.unique(new_y):
-            _merge(merged, label, new_X[new_y == label])
+            own = new_y == label
+            _merge(merged, label, new_X[own], None if weights is None else weights[rows][own])
         return merged
 
     def predict(self, model: NamedArrays, X: Features) -> Predictions:
@@ -95,12 +104,16 @@ class NaiveBayesFamily:
         return estimator
 
 
-def _merge(model: dict[str, Any], label: int, X: Features) -> None:
-    before, added = model["count"][label], len(X)
+def _merge(model: dict[str, Any], label: int, X: Features, weights: Floats | None) -> None:
+    """Merge rows of one class, each counted by its weight."""
+    added = len(X) if weights is None else weights.sum()
+    before = model["count"][label]
+    new_mean = np.average(X, axis=0, weights=weights)
+    new_variance = np.average(np.square(X - new_mean), axis=0, weights=weights)
     total = before + added
     mean, variance = model["mean"][label], model["variance"][label]
-    step = X.mean(axis=0) - mean
-    squares = before * variance + X.var(axis=0) * added + step**2 * before * added / total
+    step = new_mean - mean
+    squares = before * variance + new_variance * added + step**2 * before * added / total
     model["mean"][label] = mean + step * added / total
     model["variance"][label] = squares / total
     model["count"][label] = total

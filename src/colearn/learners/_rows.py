@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from colearn.errors import ColearnWarning, ConfigError
 from colearn.learners._family import Features
-from colearn.learners._scoring import Targets
+from colearn.learners._row_weights import checked_row_weights
+from colearn.learners._scoring import Floats, Targets
 from colearn.preprocess import refuse_missing
 from colearn.schema import Schema
 
 __all__ = ["LabelledRows", "Rows", "as_matrix", "block_name", "check_disjoint", "labelled"]
 
-Rows = tuple[npt.ArrayLike, npt.ArrayLike]
-"""X of shape (rows, features) and y of shape (rows,)."""
+Rows = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+"""X of shape (rows, features), y of shape (rows,) and, if rows count unlike, their weights."""
 
 VOTE_ROWS_MIN = 2
 VOTE_ROWS_FEW = 8
@@ -34,10 +35,12 @@ class LabelledRows:
     Attributes:
         X: What the model family reads, (rows, ...), finite.
         y: Class indices or finite values, (rows,).
+        weights: How much each row counts, above 0, (rows,); None where all count alike.
     """
 
     X: Features
     y: Targets
+    weights: Floats | None = None
 
 
 def block_name(row_shape: tuple[int, ...]) -> str:
@@ -65,7 +68,12 @@ def as_matrix(X: npt.ArrayLike) -> Features:
 
 
 def labelled(
-    X: Features, y: npt.ArrayLike, schema: Schema, *, any_rank: bool = False
+    X: Features,
+    y: npt.ArrayLike,
+    schema: Schema,
+    *,
+    weights: npt.ArrayLike | None = None,
+    any_rank: bool = False,
 ) -> LabelledRows:
     """Check rows against the schema.
 
@@ -73,12 +81,13 @@ def labelled(
         X: The features as the model family reads them.
         y: Labels of the schema's classes, or numbers; (rows,).
         schema: Columns and classes.
+        weights: How much each row counts, (rows,); None for all alike.
         any_rank: Whether X may have more than two dimensions: one row's values are then as many
             as the schema has features, or the schema has the one feature of `block_name`.
 
     Raises:
         ConfigError: The shapes do not fit, a value is missing or infinite (names the columns and
-            how many), or a label is not among the classes.
+            how many), a label is not among the classes, or a weight is not above 0.
     """
     targets = np.asarray(y)
     if not _fits(X.shape, schema, any_rank=any_rank) or targets.shape != (len(X),):
@@ -89,7 +98,8 @@ def labelled(
             f"expected X of shape {form} and y of shape (rows,), got {X.shape} and {targets.shape}."
         )
     _refuse_gaps(X, schema)
-    return LabelledRows(X, _targets(targets, schema))
+    checked = None if weights is None else checked_row_weights(weights, len(X))
+    return LabelledRows(X, _targets(targets, schema), checked)
 
 
 def check_disjoint(

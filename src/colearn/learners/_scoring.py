@@ -1,34 +1,27 @@
-"""How a voter decides: losses, metrics and the two modes of protocol section 4."""
+"""How a voter decides: losses, row weights and the two modes of protocol section 4."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from colearn.errors import ConfigError
-
 __all__ = [
     "LOSS_FLOOR",
-    "METRICS",
-    "Metric",
+    "Floats",
     "Predictions",
+    "Targets",
     "class_balance",
     "improves",
     "is_not_worse",
-    "metric_named",
 ]
 
 Floats = npt.NDArray[np.float64]
 Targets = npt.NDArray[Any]
 """Class indices (int64) of a classifier, values (float64) of a regressor, shape (rows,)."""
-
-Metric = Callable[[Targets, "Predictions"], float]
-"""Larger is better, always."""
 
 LOSS_FLOOR = 1e-15
 """A probability below this counts as this in the log loss (section 4)."""
@@ -76,9 +69,15 @@ class Predictions:
         return np.asarray(self.scores.argmax(axis=1))
 
 
-def class_balance(targets: Targets, classes_count: int) -> Floats:
-    """Return 1 / (count of the row's class among these rows), shape (rows,) (section 4)."""
-    return np.asarray(1.0 / np.bincount(targets, minlength=classes_count)[targets])
+def class_balance(targets: Targets, classes_count: int, weights: Floats | None = None) -> Floats:
+    """Return 1 / (count of the row's class among these rows), shape (rows,) (section 4).
+
+    With `weights`, (rows,), it is weight / (sum of the weights of the row's class): every class
+    of the rows counts alike in any case.
+    """
+    if weights is None:
+        return np.asarray(1.0 / np.bincount(targets, minlength=classes_count)[targets])
+    return np.asarray(weights / np.bincount(targets, weights, classes_count)[targets])
 
 
 def is_not_worse(current: Floats, proposed: Floats, balance: Floats | None, z: float) -> bool:
@@ -87,7 +86,8 @@ def is_not_worse(current: Floats, proposed: Floats, balance: Floats | None, z: f
     Args:
         current: (rows,) losses of the model M on the private vote set.
         proposed: (rows,) losses of the proposal M' on the same rows.
-        balance: (rows,) weights of the differences; None for none.
+        balance: (rows,) weights the differences are multiplied by; None for none. Only their
+            ratios matter.
         z: How many standard errors below zero the mean difference may lie.
 
     Returns:
@@ -106,47 +106,3 @@ def is_not_worse(current: Floats, proposed: Floats, balance: Floats | None, z: f
 def improves(current: float, proposed: float) -> bool:
     """Decide by mode ``classic``: strictly better, the original rule (section 4)."""
     return proposed > current
-
-
-def _accuracy(targets: Targets, predictions: Predictions) -> float:
-    return float((predictions.best == targets).mean())
-
-
-def _balanced_accuracy(targets: Targets, predictions: Predictions) -> float:
-    hits = predictions.best == targets
-    return float(np.mean([hits[targets == label].mean() for label in np.unique(targets)]))
-
-
-def _negated_loss(targets: Targets, predictions: Predictions) -> float:
-    return -float(predictions.losses(targets).mean())
-
-
-def _r2(targets: Targets, predictions: Predictions) -> float:
-    spread = float(np.square(targets - targets.mean()).sum())
-    if spread == 0:
-        return math.nan
-    return 1.0 - float(np.square(targets - predictions.best).sum()) / spread
-
-
-METRICS: dict[str, tuple[str, Metric]] = {
-    "accuracy": ("classification", _accuracy),
-    "balanced_accuracy": ("classification", _balanced_accuracy),
-    "neg_loss": ("both", _negated_loss),
-    "r2": ("regression", _r2),
-}
-"""Metrics by name, and the kind of task they are for; larger is better."""
-
-
-def metric_named(name: str, kind: str) -> Metric:
-    """Return the metric called `name` for a task of `kind`, "classification" or "regression".
-
-    Raises:
-        ConfigError: No metric has this name, or it is for the other kind.
-    """
-    fits, metric = METRICS.get(name, ("none", _accuracy))
-    if fits not in ("both", kind):
-        known = [key for key, (each, _) in METRICS.items() if each in ("both", kind)]
-        raise ConfigError(
-            f"Unknown metric {name!r} for {kind}.", hint=f"Use one of {', '.join(known)}."
-        )
-    return metric

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,36 +13,23 @@ import numpy.typing as npt
 
 from colearn.errors import ColearnError, ConfigError, LearnerError
 from colearn.interface import ColearnModel, MachineLearningInterface, ProposedWeights, Weights
-from colearn.learners._family import Arrays, Features, ModelFamily
+from colearn.learners._family import Arrays, Features, ModelFamily, weighs_rows
+from colearn.learners._judging import Choice, Judge, Judgement
+from colearn.learners._metrics import LOSS
+from colearn.learners._row_weights import ClassWeight, checked_class_weight, weighed
 from colearn.learners._rows import LabelledRows, Rows, as_matrix, check_disjoint, labelled
 from colearn.learners._scoring import (
     Floats,
-    Metric,
+    Predictions,
     class_balance,
     improves,
     is_not_worse,
-    metric_named,
 )
 from colearn.learners._threads import one_thread
 from colearn.schema import Schema
 from colearn.weights import NamedArrays, freeze, require_like
 
 __all__ = ["Judgement", "Rows", "TemplateLearner"]
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a learner's own rows say of a model.
-
-    Attributes:
-        losses: (vote rows,) loss of each row of the vote set.
-        vote_score: The metric on the vote set.
-        test_score: The metric on the test set; None without one.
-    """
-
-    losses: Floats
-    vote_score: float
-    test_score: float | None
 
 
 class TemplateLearner(MachineLearningInterface):
@@ -74,13 +62,17 @@ class TemplateLearner(MachineLearningInterface):
         balanced: bool = True,
         damping: float | None = None,
         metric: str | None = None,
+        monitor: Sequence[str] = (),
+        decides: str = LOSS,
+        class_weight: ClassWeight = None,
     ) -> None:
         """Check the data and start from model 0.
 
         Args:
             family: The model family.
             schema: Columns and classes.
-            train: The rows to train on.
+            train: The rows to train on: X, y and, where rows count unlike, their weights above 0,
+                (rows,), of which only the ratios matter. So are the other two sets.
             vote: The private rows to vote on; disjoint from `train`, and fixed.
             test: Rows that only report a score; none of them is the same as None.
             name: What records and screens call the learner.
@@ -89,11 +81,22 @@ class TemplateLearner(MachineLearningInterface):
             z: The bar of `paired`, in standard errors.
             balanced: Whether `paired` weighs a classifier's rows by 1 / (count of their class).
             damping: The share of a training step that is proposed; None takes the family's.
-            metric: A name of METRICS; None takes accuracy or r2.
+            metric: A name of ``sklearn.metrics.get_scorer_names()`` that fits the task, or
+                "neg_loss"; None takes accuracy or r2. It decides in mode "classic", and is the
+                score of the vote and the test set.
+            monitor: More such names, reported beside the score; they never decide.
+            decides: What decides in mode "paired": "loss" (section 4), or a metric that is a mean
+                over rows: accuracy, neg_log_loss, neg_mean_squared_error or
+                neg_mean_absolute_error.
+            class_weight: How much the rows of each class count in training and in `paired`, where
+                it replaces `balanced`: "balanced" for every class alike, or weights above 0 by
+                class. Scores weigh rows by their own weights alone.
 
         Raises:
             ConfigError: Rows that do not fit the schema, missing values, fewer than 2 vote rows,
-                vote rows among the training rows, or a setting out of range.
+                vote rows among the training rows, a setting out of range, a metric that does not
+                fit, or weights in training that the family cannot take.
+            MissingExtraError: A metric is scikit-learn's, and the extra `sklearn` is not there.
         """
         self.name = name
         self.schema = schema
@@ -113,10 +116,13 @@ class TemplateLearner(MachineLearningInterface):
         if self._test is not None and not len(self._test.y):
             self._test = None
         check_disjoint(name, self._train, self._vote, (train[0], vote[0]))
-        self._metric = self._chosen_metric(metric)
-        classes = schema.classes
-        self._balance = class_balance(self._vote.y, len(classes)) if balanced and classes else None
+        by_class = checked_class_weight(class_weight, schema.classes)
+        self._balance = self._vote_weights(by_class, balanced=balanced)
+        self._row_weights = self._training_weights(by_class)
         self._model = freeze(family.initial())
+        choice = Choice(metric, monitor, decides, mode)
+        self._judge_rows = Judge(choice, schema, self._vote, self._test, self._trial)
+        self._judge_rows.warn_of_no_value(name, schema)
         self._judged: tuple[NamedArrays, Judgement] | None = None
         self._current: Judgement | None = None
 
@@ -139,7 +145,7 @@ class TemplateLearner(MachineLearningInterface):
         self._proposals_count += 1
         try:
             with self._computing(), np.errstate(all="ignore"):
-                fitted = self._family.fit(self._model, self._train.X, self._train.y, int(seed))
+                fitted = self._fitted(int(seed))
             return Weights(weights=freeze(self._damped(fitted)))
         except Exception as error:
             raise LearnerError(f"training failed: {error}", learner=self.name) from error
@@ -154,11 +160,12 @@ class TemplateLearner(MachineLearningInterface):
         proposed = self._received(weights)
         judgement = self._judge(proposed)
         self._judged = (proposed, judgement)
+        vote, score = self._approves(judgement), judgement.vote_score
+        if vote and math.isnan(score):
+            # An approval without a score would count as silence (P3.4); this is what decided.
+            score = -float(judgement.losses.mean())
         return ProposedWeights(
-            weights=weights,
-            vote_score=judgement.vote_score,
-            test_score=judgement.test_score,
-            vote=self._approves(judgement),
+            weights=weights, vote_score=score, test_score=judgement.test_score, vote=vote
         )
 
     def mli_accept_weights(self, weights: Weights) -> None:
@@ -197,6 +204,11 @@ class TemplateLearner(MachineLearningInterface):
         """How many rows the learner trains and votes on."""
         return len(self._train.y) + len(self._vote.y)
 
+    @property
+    def monitored(self) -> Mapping[str, float]:
+        """The monitored metrics by name, of the weights that were tested last."""
+        return {} if self._judged is None else self._judged[1].monitored
+
     def judge_current(self) -> Judgement:
         """Return what the private rows say of the current model; computed once."""
         if self._current is None:
@@ -213,21 +225,11 @@ class TemplateLearner(MachineLearningInterface):
     def _judge(self, model: NamedArrays) -> Judgement:
         try:
             with self._computing(), np.errstate(all="ignore"):
-                return self._judgement(model)
+                return self._judge_rows.judgement(partial(self._family.predict, model))
         except ColearnError:
             raise
         except Exception as error:
             raise LearnerError(f"evaluation failed: {error}", learner=self.name) from error
-
-    def _judgement(self, model: NamedArrays) -> Judgement:
-        on_vote = self._family.predict(model, self._vote.X)
-        test_score = None
-        if self._test is not None:
-            on_test = self._family.predict(model, self._test.X)
-            test_score = self._metric(self._test.y, on_test)
-        return Judgement(
-            on_vote.losses(self._vote.y), self._metric(self._vote.y, on_vote), test_score
-        )
 
     def _approves(self, proposed: Judgement) -> bool:
         current = self.judge_current()
@@ -249,10 +251,38 @@ class TemplateLearner(MachineLearningInterface):
             damped[name] = np.asarray(before + self._damping * step, before.dtype)
         return damped
 
-    def _chosen_metric(self, metric: str | None) -> Metric:
-        kind = "regression" if self.schema.classes is None else "classification"
-        default = "r2" if self.schema.classes is None else "accuracy"
-        return metric_named(metric or default, kind)
+    def _fitted(self, seed: int) -> Arrays:
+        family, rows = self._family, self._train
+        if self._row_weights is not None and weighs_rows(family):
+            return family.fit(self._model, rows.X, rows.y, seed, self._row_weights)
+        return family.fit(self._model, rows.X, rows.y, seed)
+
+    def _vote_weights(self, by_class: Floats | str | None, *, balanced: bool) -> Floats | None:
+        """Return by what differences of losses are multiplied, (vote rows,) (section 4)."""
+        y, weights, classes = self._vote.y, self._vote.weights, self.schema.classes
+        if by_class is None and balanced and classes:
+            return class_balance(y, len(classes), weights)
+        return weighed(y, weights, by_class)
+
+    def _training_weights(self, by_class: Floats | str | None) -> Floats | None:
+        """Return how much each training row counts, with mean 1, (rows,); None for all alike."""
+        weights = weighed(self._train.y, self._train.weights, by_class)
+        if weights is None:
+            return None
+        if not weighs_rows(self._family):
+            raise ConfigError(
+                f"Learner {self.name!r}: its training takes no weights of rows or classes.",
+                hint="Leave class_weight and the training rows' weights out.",
+            )
+        return np.asarray(weights / weights.mean())
+
+    def _trial(self) -> Predictions:
+        """Let the model see two rows, to know what it predicts."""
+        try:
+            with self._computing(), np.errstate(all="ignore"):
+                return self._family.predict(self._model, self._vote.X[:2])
+        except Exception as error:
+            raise ConfigError(f"Learner {self.name!r} cannot predict: {error}") from error
 
     def _computing(self) -> AbstractContextManager[Any]:
         """Return the surroundings in which the family trains and predicts."""
@@ -265,7 +295,8 @@ class TemplateLearner(MachineLearningInterface):
     def _data(self, rows: Rows, what: str) -> LabelledRows:
         try:
             X = self._features(rows[0])
-            return labelled(X, rows[1], self.schema, any_rank=self._any_rank)
+            weights = rows[2] if len(rows) == 3 else None
+            return labelled(X, rows[1], self.schema, weights=weights, any_rank=self._any_rank)
         except ColearnError as error:
             raise ConfigError(f"Learner {self.name!r}, {what}: {error}") from error
 

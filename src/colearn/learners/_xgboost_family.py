@@ -28,6 +28,7 @@ class BoosterFamily:
 
     grows = True
     damping = 1.0
+    weighs_rows = True
 
     def __init__(self, schema: Schema, settings: TreeSettings) -> None:
         """Learn what the schema says; a proposal's trees are grown with `settings`.
@@ -74,7 +75,9 @@ class BoosterFamily:
                     f"Array {name!r} changes trees of the model; a proposal may only add some."
                 )
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
         """Grow trees on the rows from what the model misses, and put them behind its own.
 
         Raises:
@@ -96,7 +99,7 @@ class BoosterFamily:
             # The generator behind `seed` is one for the whole process; other boosters draw too.
             "seed_per_iteration": True,
         }
-        rows = xgboost.DMatrix(X, y, nthread=1)
+        rows = xgboost.DMatrix(X, y, weight=weights, nthread=1)
         # A copy of `xgb_model` is trained; the booster itself stays as it is.
         booster = xgboost.train(params, rows, rounds, xgb_model=self._booster(model))
         grown = nodes_of(booster, len(trees.sizes) // width)

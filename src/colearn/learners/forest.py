@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from colearn.errors import ColearnError, ConfigError, WeightsError
 from colearn.learners._family import Arrays, Features
 from colearn.learners._forest_rebuild import nodes_of, rebuilt
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.learners._template import Rows, TemplateLearner
 from colearn.schema import Schema
 from colearn.weights import NamedArrays, Trees
@@ -30,6 +30,7 @@ class ForestFamily:
 
     grows = True
     damping = 1.0
+    weighs_rows = True
 
     def __init__(self, schema: Schema, trees_count: int, settings: dict[str, Any]) -> None:
         """Add `trees_count` trees a proposal, grown with scikit-learn's `settings`.
@@ -77,9 +78,11 @@ class ForestFamily:
                     f"Array {name!r} changes trees of the model; a proposal may only add some."
                 )
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
         """Grow trees on the rows and put them behind those of the model."""
-        forest = self._grower.set_params(random_state=seed).fit(X, y)
+        forest = self._grower.set_params(random_state=seed).fit(X, y, weights)
         grown = [nodes_of(each.tree_, self._values(forest, each)) for each in forest.estimators_]
         return {
             name: np.concatenate([model[name], *[getattr(tree, name) for tree in grown]])

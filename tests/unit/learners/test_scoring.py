@@ -3,13 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from colearn.errors import ConfigError
 from colearn.learners._scoring import (
     Predictions,
     class_balance,
     improves,
     is_not_worse,
-    metric_named,
 )
 
 
@@ -67,23 +65,3 @@ def test_classic_is_strict():
     assert improves(0.5, 0.6)
     assert not improves(0.5, 0.5)
     assert not improves(0.5, math.nan)
-
-
-def test_metrics_say_what_they_are_for():
-    with pytest.raises(ConfigError, match="accuracy"):
-        metric_named("r2", "classification")
-    with pytest.raises(ConfigError, match="r2"):
-        metric_named("auc", "regression")
-
-
-def test_metrics_larger_is_better():
-    targets = np.array([0, 0, 0, 1])
-    good = Predictions("probabilities", np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]]))
-    bad = Predictions("probabilities", np.array([[0.9, 0.1]] * 4))
-    for name in ("accuracy", "balanced_accuracy", "neg_loss"):
-        metric = metric_named(name, "classification")
-        assert metric(targets, good) > metric(targets, bad)
-    assert metric_named("balanced_accuracy", "classification")(targets, bad) == 0.5
-    r2 = metric_named("r2", "regression")
-    assert r2(np.array([1.0, 2.0]), Predictions("values", np.array([1.0, 2.0]))) == 1.0
-    assert math.isnan(r2(np.array([1.0, 1.0]), Predictions("values", np.array([1.0, 2.0]))))
