@@ -5,7 +5,8 @@ The minimal driver and the nodes of a ledger read a learner's answers by these f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,22 @@ from colearn.core import Ballot
 from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.weights import NamedArrays
 
-__all__ = ["NoProposalError", "all_grow", "are_arrays", "ballot_of", "proposal_of", "said"]
+__all__ = [
+    "NoProposalError",
+    "all_grow",
+    "are_arrays",
+    "ballot_of",
+    "monitored_by",
+    "proposal_of",
+    "said",
+]
 
 # An enum's member is looked up by name each time, and this one is needed for most voters.
 _APPROVE = Ballot.APPROVE
+
+
+_MONITORED_MAX = 100
+"""Monitored metrics of one learner, and characters in the name of one."""
 
 
 class NoProposalError(Exception):
@@ -74,6 +87,22 @@ def ballot_of(answer: object) -> Ballot | None:
     if vote is False:
         return Ballot.REJECT
     return Ballot.ABSTAIN if vote is None else None
+
+
+def monitored_by(learner: MachineLearningInterface) -> dict[str, float | None]:
+    """Return what a learner monitors of the weights it tested last; nothing where it says none.
+
+    The optional attribute ``monitored`` is a mapping of names to floats; of anything else in it
+    nothing is taken. A name is kept up to 100 characters, and so are as many of them.
+    """
+    found = getattr(learner, "monitored", None)
+    if not isinstance(found, Mapping):
+        return {}
+    return {
+        name: float(value)
+        for name, value in islice(found.items(), _MONITORED_MAX)
+        if isinstance(name, str) and len(name) <= _MONITORED_MAX and isinstance(value, float)
+    }
 
 
 def said(error: BaseException) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from colearn.asking import NoProposalError, ballot_of, proposal_of, said
+from colearn.asking import NoProposalError, ballot_of, monitored_by, proposal_of, said
 from colearn.core import Ballot, Due, Duty, Experiment, MotionKind, Phase, calls, decide
 from colearn.core.bindings import ZERO, commitment
 from colearn.core.experiment import NOBODY
@@ -66,6 +66,7 @@ class Observation:
         test_score: On its test set.
         failure: The kind of error, if the learner failed.
         reason: Why there is no proposal, or why it is no weights of this model.
+        monitored: What the learner monitors beside its scores, by name.
     """
 
     round_number: int
@@ -74,6 +75,7 @@ class Observation:
     test_score: float | None = None
     failure: str = ""
     reason: str = ""
+    monitored: dict[str, float | None] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -341,7 +343,7 @@ class Node:
         """Let the learner judge; an error costs its own vote alone (P3.7)."""
         try:
             entry = self.learner.mli_test_weights(Weights(weights=weights))
-            ballot = ballot_of(entry)
+            ballot, monitored = ballot_of(entry), monitored_by(self.learner)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (as in catch_up)
@@ -350,7 +352,7 @@ class Node:
         if ballot is None:
             self._observe(Observation(self._round(), self.name))
             return Ballot.SILENT
-        self._observe_scores(entry)
+        self._observe_scores(entry, monitored)
         return ballot
 
     def _salt(self, experiment: Experiment) -> str:
@@ -362,9 +364,9 @@ class Node:
     def _round(self) -> int:
         return self._experiment().round.number
 
-    def _observe_scores(self, entry: ProposedWeights) -> None:
+    def _observe_scores(self, entry: ProposedWeights, monitored: dict[str, float | None]) -> None:
         scores = (entry.vote_score, entry.test_score)
-        self._observe(Observation(self._round(), self.name, *scores))
+        self._observe(Observation(self._round(), self.name, *scores, monitored=monitored))
 
     def _fail(self, what: str, error: BaseException, round_number: int, reason: str = "") -> None:
         kind = type(error).__name__

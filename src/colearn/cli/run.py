@@ -133,6 +133,8 @@ def _summary(
     prepared: Plan, run: Collective, comparison: Comparison, path: Path, notes: list[str]
 ) -> dict[str, object]:
     records = run.records_
+    # Of the global model, so of the last proposal that was accepted.
+    monitored = [each.monitored_medians for each in records if each.outcome == "accepted"][-1:]
     return {
         "run": str(path),
         "name": prepared.config.name,
@@ -149,4 +151,5 @@ def _summary(
         "model": run.weights_.cid,
         "head": str(run.head_),
         "warnings": notes,
+        **({"monitored": monitored[0]} if any(monitored) else {}),
     }

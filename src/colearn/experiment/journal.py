@@ -13,6 +13,8 @@ from colearn.node import Observation
 __all__ = ["Journal"]
 
 _FIELDS = {field.name for field in fields(Observation)}
+_OPTIONAL = {"monitored"}
+"""Left out where it is empty, as of learners that monitor nothing."""
 
 
 class Journal:
@@ -33,9 +35,15 @@ class Journal:
             observation,
             vote_score=finite_or_none(observation.vote_score),
             test_score=finite_or_none(observation.test_score),
+            monitored={
+                name: finite_or_none(value) for name, value in observation.monitored.items()
+            },
         )
         if self._write is not None:
-            self._write(json.dumps(asdict(plain), sort_keys=True, allow_nan=False))
+            document = asdict(plain)
+            if not plain.monitored:
+                del document["monitored"]
+            self._write(json.dumps(document, sort_keys=True, allow_nan=False))
         self._add(plain)
 
     def load(self, lines: list[str]) -> None:
@@ -47,7 +55,7 @@ class Journal:
         for line in lines:
             try:
                 document = json.loads(line)
-                fits = isinstance(document, dict) and set(document) == _FIELDS
+                fits = isinstance(document, dict) and set(document) | _OPTIONAL == _FIELDS
                 observation = Observation(**document) if fits else None
             except (ValueError, TypeError, RecursionError):
                 observation = None
@@ -73,7 +81,7 @@ class Journal:
             return
         news = {
             name: value
-            for name in ("vote_score", "test_score", "failure", "reason")
-            if (value := getattr(observation, name)) not in (None, "")
+            for name in ("vote_score", "test_score", "failure", "reason", "monitored")
+            if (value := getattr(observation, name)) not in (None, "", {})
         }
         self._seen[key] = replace(before, **news)

@@ -110,6 +110,7 @@ class Recorder:
             proposal=done.proposal,
             model=done.closed.model,
             failures={name: each.failure for name, each in seen.items() if each.failure},
+            monitored={name: each.monitored for name, each in seen.items() if each.monitored},
         )
         self._journal.forget(number)
         return record

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+import statistics
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from colearn.core import Ballot, Outcome
@@ -37,6 +38,9 @@ class RoundRecord:
         proposal: Digest of the proposed weights; empty without a proposal.
         model: Digest of the global model after the round.
         failures: The kind of error of each learner that failed, by name.
+        monitored: Of each learner that monitors metrics, their values for the proposal by name:
+            on its test set, or on its vote set without one; None where there is no value. The
+            line has no such key where nobody monitors any.
     """
 
     round_number: int
@@ -56,10 +60,24 @@ class RoundRecord:
     proposal: str
     model: str
     failures: dict[str, str]
+    monitored: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the record as one line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+        document = asdict(self)
+        if not self.monitored:
+            del document["monitored"]
+        return json.dumps(document, sort_keys=True, allow_nan=False)
+
+    @property
+    def monitored_medians(self) -> dict[str, float]:
+        """The median over the learners of each monitored metric, by name."""
+        known: dict[str, list[float]] = {}
+        for own in self.monitored.values():
+            for name, value in own.items():
+                if value is not None:
+                    known.setdefault(name, []).append(value)
+        return {name: statistics.median(values) for name, values in known.items()}
 
     @staticmethod
     def from_json(line: str) -> RoundRecord:
@@ -72,6 +90,8 @@ class RoundRecord:
             fields: dict[str, Any] = json.loads(line)
             fields["outcome"] = Outcome(fields["outcome"])
             fields["votes"] = {name: Ballot(vote) for name, vote in fields["votes"].items()}
+            monitored = fields.pop("monitored", {})
+            fields["monitored"] = {name: dict(own.items()) for name, own in monitored.items()}
             return RoundRecord(**fields)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"Expected a round record, got {line[:80]!r}.") from error
