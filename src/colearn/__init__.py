@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colearn.interface import TrainingSummary as TrainingSummary
     from colearn.interface import Weights as Weights
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
+    from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.onnx import convert_model_to_onnx as convert_model_to_onnx
     from colearn.learners.onnx import deser_model as deser_model
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
@@ -35,6 +36,7 @@ _HOMES = {
     "DiffPrivBudget": "colearn.interface",
     "DiffPrivConfig": "colearn.interface",
     "ErrorCodes": "colearn.interface",
+    "LoraLearner": "colearn.learners",
     "MachineLearningInterface": "colearn.interface",
     "ModelFormat": "colearn.interface",
     "ProposedWeights": "colearn.interface",
@@ -56,6 +58,7 @@ __all__ = [
     "DiffPrivBudget",
     "DiffPrivConfig",
     "ErrorCodes",
+    "LoraLearner",
     "MachineLearningInterface",
     "ModelFormat",
     "ProposedWeights",

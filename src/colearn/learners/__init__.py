@@ -9,13 +9,15 @@ from colearn.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
+    from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
     from colearn.learners.torch import TorchLearner as TorchLearner
     from colearn.learners.xgboost import XGBoostLearner as XGBoostLearner
 
-__all__ = ["RandomForestLearner", "SklearnLearner", "TorchLearner", "XGBoostLearner"]
+__all__ = ["LoraLearner", "RandomForestLearner", "SklearnLearner", "TorchLearner", "XGBoostLearner"]
 
 _HOMES = {
+    "LoraLearner": ("colearn.learners.lora", "peft", "lora"),
     "RandomForestLearner": ("colearn.learners.forest", "scikit-learn", "sklearn"),
     "SklearnLearner": ("colearn.learners.sklearn", "scikit-learn", "sklearn"),
     "TorchLearner": ("colearn.learners.torch", "torch", "torch"),

@@ -17,7 +17,7 @@ from colearn.learners._family import Arrays
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.schema import Schema
 
-__all__ = ["Architecture", "ModuleFactory"]
+__all__ = ["Architecture", "ModuleFactory", "takes_schema"]
 
 ModuleFactory = Callable[..., nn.Module]
 """Builds a new module at each call: from ``schema=`` where it has a parameter of that name."""
@@ -104,7 +104,7 @@ def _built(factory: ModuleFactory, schema: Schema, seed: int) -> nn.Module:
         )
     if not callable(factory):
         raise ConfigError(f"The module factory must be callable, got {type(factory).__name__}.")
-    given = {"schema": schema} if _takes_schema(factory) else {}
+    given = {"schema": schema} if takes_schema(factory) else {}
     try:
         # The CPU's random numbers, so that learners with other devices start from the same.
         with seeded(seed, CPU):
@@ -118,7 +118,8 @@ def _built(factory: ModuleFactory, schema: Schema, seed: int) -> nn.Module:
     return module.cpu()
 
 
-def _takes_schema(factory: ModuleFactory) -> bool:
+def takes_schema(factory: ModuleFactory) -> bool:
+    """Say whether a factory wants to be told the schema."""
     try:
         return "schema" in inspect.signature(factory).parameters
     except (TypeError, ValueError):
