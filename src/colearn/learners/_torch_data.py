@@ -18,15 +18,16 @@ from colearn.learners._torch_compute import CPU, seeded
 
 __all__ = ["DATA_BYTES_MAX", "TorchRows", "as_rows", "batch_of", "features_of"]
 
-TorchRows = tuple[Any, Any] | Dataset[Any] | DataLoader[Any]
-"""X of shape (rows, ...) and y of shape (rows,) as arrays or tensors, or what yields them."""
+TorchRows = tuple[Any, Any] | tuple[Any, Any, Any] | Dataset[Any] | DataLoader[Any]
+"""X of shape (rows, ...) and y of shape (rows,) as arrays or tensors, and, if rows count unlike,
+their weights, (rows,); or what yields pairs of X and y."""
 
 DATA_BYTES_MAX = 2**31
 """What a data set or loader may hold, in bytes: 2 GiB. Arrays have no limit."""
 
 
 def as_rows(rows: TorchRows, what: str, seed: int) -> Rows:
-    """Return X and y as numpy arrays; those of tensors are views of their memory.
+    """Return X, y and any weights as numpy arrays; those of tensors are views of their memory.
 
     A data set or a loader is read to its end, once. The vote set has to stay the same (section 4),
     and so have the rows that labels are counted on; random augmentation belongs into the module,
@@ -42,6 +43,8 @@ def as_rows(rows: TorchRows, what: str, seed: int) -> Rows:
     """
     if isinstance(rows, tuple | list) and len(rows) == 2:
         return _array(rows[0]), _array(rows[1])
+    if isinstance(rows, tuple | list) and len(rows) == 3:
+        return _array(rows[0]), _array(rows[1]), _array(rows[2])
     if isinstance(rows, TensorDataset) and len(rows.tensors) == 2:
         return _array(rows.tensors[0]), _array(rows.tensors[1])
     if not isinstance(rows, Dataset | DataLoader):

@@ -16,7 +16,7 @@ from torch.optim import LBFGS, Optimizer
 
 from colearn.errors import ColearnError, ConfigError, WeightsError
 from colearn.learners._family import Arrays, Features
-from colearn.learners._scoring import Predictions, Targets
+from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.learners._torch_architecture import Architecture
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of
@@ -90,6 +90,7 @@ class TorchFamily:
         Raises:
             ConfigError: The optimizer cannot be made.
         """
+        self.weighs_rows = objective.weighs_rows
         self._architecture = architecture
         self._objective = objective
         self._training = training
@@ -135,7 +136,9 @@ class TorchFamily:
                     f"{int(after)} after {int(before)}."
                 )
 
-    def fit(self, model: NamedArrays, X: Features, y: Targets, seed: int) -> Arrays:
+    def fit(
+        self, model: NamedArrays, X: Features, y: Targets, seed: int, weights: Floats | None = None
+    ) -> Arrays:
         """Train a copy of the module by the optimizer, and return its state.
 
         Batches and dropout draw from `seed`. On a CPU the same seed repeats the bytes at the same
@@ -153,7 +156,10 @@ class TorchFamily:
             optimizer = self._optimizer(module)
             for rows in self._training.batches(len(y), generator):
                 outputs = module(batch_of(X[rows], self._architecture.dtype, device))
-                value = loss(outputs, batch_of(y[rows], self._architecture.dtype, device))
+                targets = batch_of(y[rows], self._architecture.dtype, device)
+                own = None if weights is None else weights[rows]
+                weighed = None if own is None else batch_of(own, self._architecture.dtype, device)
+                value = loss(outputs, targets, weighed)
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(value)
                 self._clip(module)

@@ -57,18 +57,28 @@ class Objective:
         if label_prior != "uniform":
             self._log_prior = np.log(_checked_prior(label_prior, classes_count))
 
-    def training_loss(self, y: Targets) -> TrainingLoss:
+    @property
+    def weighs_rows(self) -> bool:
+        """Whether rows may have weights: a loss of the user's own is a mean nobody can weigh."""
+        return not callable(self._loss)
+
+    def training_loss(self, y: Targets) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
         """Return the loss to train with on rows whose targets are `y`.
+
+        It takes outputs, targets and the rows' weights, (rows,), or None; weighed it is the mean
+        of weight times loss, so that a batch of light rows is a small step.
 
         With a label prior it is the cross-entropy on z_c + log((count_c + .5) / (n + .5 C)) -
         log(prior_c), count_c of n being the learner's own rows of class c (section 4).
         """
         shift = torch.from_numpy(self._shift(y)) if self._adjusts else None
 
-        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
             scores = self._scores(outputs, len(targets))
             if shift is not None:
                 scores = scores + shift.to(scores)
+            if weights is not None:
+                return (self._each(scores, targets) * weights).mean()
             return self._reduced(scores, targets)
 
         return loss
@@ -111,6 +121,11 @@ class Objective:
             # One score z is the two scores 0 and z, and the binary loss their cross-entropy.
             return torch.stack([torch.zeros_like(scores), scores], 1)
         return scores
+
+    def _each(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, (rows,)."""
+        loss = functional.mse_loss if self._loss == "mse" else functional.cross_entropy
+        return loss(scores, targets, reduction="none")
 
     def _reduced(self, scores: Tensor, targets: Tensor) -> Tensor:
         loss = self._loss

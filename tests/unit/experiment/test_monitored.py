@@ -1,5 +1,6 @@
 import json
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_what_a_foreign_learner_monitors_is_taken_as_numbers_by_name_or_not_at_a
 
 def test_a_value_that_is_none_is_null_in_the_record():
     class Odd(VoteInverter):
-        monitored = {"auc": math.nan, "f1": 0.5}
+        monitored: ClassVar = {"auc": math.nan, "f1": 0.5}
 
     run = Collective([Odd(each) for each in group()])
     (record,) = run.rounds(1)
