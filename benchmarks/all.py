@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import driver, gas, importing, ledger, results
+from benchmarks import driver, gas, importing, learners, ledger, results
 
 
 def main() -> None:
-    for benchmark in (driver, importing, ledger, gas, results):
+    for benchmark in (driver, importing, ledger, gas, results, learners):
         print(f"== {benchmark.__name__}")
         benchmark.main()
 
