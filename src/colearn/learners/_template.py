@@ -194,6 +194,20 @@ class TemplateLearner(MachineLearningInterface):
 
         return as_onnx_model(self.model_)
 
+    def predictions(self, X: npt.ArrayLike) -> Predictions:
+        """Return what the current model says of rows that need no label, as votes see it.
+
+        Raises:
+            ConfigError: X is not made of numbers.
+            LearnerError: The model cannot be evaluated.
+        """
+        rows = self._features(X)
+        try:
+            with self._computing(), np.errstate(all="ignore"):
+                return self._family.predict(self._model, rows)
+        except Exception as error:
+            raise LearnerError(f"evaluation failed: {error}", learner=self.name) from error
+
     @property
     def model_(self) -> Any:
         """The current model as its framework knows it: a fitted estimator."""

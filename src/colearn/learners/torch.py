@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from colearn.errors import ColearnError, ConfigError
-from colearn.interface import Weights
+from colearn.interface import ColearnModel, ModelFormat, Weights
 from colearn.learners._family import Features
 from colearn.learners._importable import imported
 from colearn.learners._rows import block_name
@@ -196,6 +196,20 @@ class TorchLearner(TemplateLearner):
         weights = super().mli_propose_weights()
         self._modules.keep()
         return weights
+
+    def mli_get_current_model(self) -> ColearnModel:
+        """Return the current model as ONNX.
+
+        Raises:
+            MissingExtraError: The extra `onnx` is not installed.
+            ColearnError: PyTorch cannot export the module.
+        """
+        from colearn.learners._torch_onnx import onnx_of_answers  # noqa: PLC0415  (its extra)
+
+        X = np.array(self._vote.X[:_TRIAL_ROWS])
+        with self._computing():
+            model = onnx_of_answers(self.model_, X, self.schema.classes)
+        return ColearnModel(model_format=ModelFormat.ONNX, model=model)
 
     def _computing(self) -> AbstractContextManager[Any]:
         return at_threads(self._threads)
