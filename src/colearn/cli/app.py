@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,21 @@ def demo(
     run_experiment(demo_config(task, seed), directory, as_json=as_json, prefix="demo")
 
 
+@app.command(epilog="Example: colearn new my-experiment --learner torch")
+@guarded
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to write.")],
+    learner: Annotated[
+        str, typer.Option("--learner", "-l", help="sklearn, forest, torch, keras or xgboost.")
+    ] = "sklearn",
+    as_json: _Json = False,
+) -> None:
+    """Write a working experiment: a folder with a file to edit for the data, one for the learner."""
+    from colearn.cli.new import new_experiment  # noqa: PLC0415
+
+    new_experiment(name, learner, as_json=as_json)
+
+
 @app.command(epilog="Example: colearn run experiment.toml -o vote.threshold=0.6")
 @guarded
 def run(  # noqa: PLR0917  (a command's options)
@@ -71,9 +87,16 @@ def run(  # noqa: PLR0917  (a command's options)
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Run the experiment that a TOML file describes, or go on with one."""
+    """Run the experiment that a TOML file describes, or go on with one.
+
+    Modules beside the experiment file can be named in `use`: its folder is searched first.
+    """
     from colearn.cli.run import resume_experiment, run_experiment  # noqa: PLC0415
     from colearn.experiment import load_config  # noqa: PLC0415
+
+    # The only place that widens the search: `use = "learner:make"` is learner.py beside the file.
+    # It holds for --resume too, so the learner is the experiment's and no copy inside the run.
+    sys.path.insert(0, str(experiment.resolve().parent))
 
     if resume is not None:
         if override or seed is not None or directory is not None:
@@ -128,6 +151,33 @@ def audit(
     from colearn.cli.audit import audit_ledger  # noqa: PLC0415
 
     audit_ledger(where, bytecode=bytecode, head=head, blobs=blobs, as_json=as_json)
+
+
+@app.command(epilog="Example: colearn export runs/demo-1 model.onnx")
+@guarded
+def export(  # noqa: PLR0917  (a command's options)
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    output: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
+    round_number: Annotated[
+        int | None, typer.Option("--round", min=1, help="The round; the last certified model's.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0.0, help="The largest difference allowed.")
+    ] = 1e-4,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Take the model away as ONNX, once it says in onnxruntime what the original says."""
+    from colearn.cli.export import export_to_onnx  # noqa: PLC0415
+
+    export_to_onnx(
+        directory,
+        output,
+        round_number=round_number,
+        tolerance=tolerance,
+        force=force,
+        as_json=as_json,
+    )
 
 
 @app.command(epilog="Example: colearn prove")

@@ -15,8 +15,9 @@ from colearn.core import Outcome, Phase, Rules, Threshold, Tolerance, exact_thre
 from colearn.errors import ColearnError, ConfigError
 from colearn.experiment.agreement import check_schemas, common_model, names_of
 from colearn.experiment.clock import RunClock
+from colearn.experiment.export import TOLERANCE, Export, export_model, facts_of
 from colearn.experiment.folder import RunFolder
-from colearn.experiment.group import RUN_PHASE_S, Group
+from colearn.experiment.group import EXPERIMENT, RUN_PHASE_S, Group
 from colearn.experiment.html import run_as_html
 from colearn.experiment.journal import Journal
 from colearn.experiment.recorder import Recorder
@@ -86,6 +87,7 @@ class Collective:
         self._learners = list(learners)
         self.names = names_of(self._learners)
         self._target = target
+        self._name = str((terms or {}).get("name", ""))
         self.rules = Rules(
             exact_threshold(threshold),
             propose_s=RUN_PHASE_S,
@@ -198,6 +200,37 @@ class Collective:
             if self._reached_target():
                 self._group.stand_for_finish()
         self._group_ended()
+
+    def export_onnx(
+        self,
+        path: str | Path,
+        check: Any,
+        *,
+        tolerance: float = TOLERANCE,
+        force: bool = False,
+    ) -> Export:
+        """Write the global model as ONNX, once it says in onnxruntime what the learners say.
+
+        Args:
+            path: The file.
+            check: Rows of X to compare both on, as the learners read them, (rows, ...).
+            tolerance: The largest difference allowed.
+            force: Whether to replace a file that is there.
+
+        Raises:
+            ColearnError: As `export_model`.
+        """
+        learner, accepted = self._learners[0], [r for r in self.records_ if r.outcome == "accepted"]
+        facts = facts_of(
+            learner,
+            name=self._name,
+            experiment=f"{self._ledger.replica.genesis.digest}/{EXPERIMENT}",
+            round_number=accepted[-1].round_number if accepted else 0,
+            head=str(self.head_),
+        )
+        return export_model(
+            learner, Path(path), check, metadata=facts, tolerance=tolerance, force=force
+        )
 
     def close(self) -> None:
         """Close the ledger and let another process have the run; what was written stays."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from colearn.errors import ColearnError, ConfigError
 from colearn.interface import MachineLearningInterface, ModelFormat
 
-__all__ = ["TOLERANCE", "Export", "export_model", "refuse_existing"]
+__all__ = ["TOLERANCE", "Export", "export_model", "facts_of", "refuse_existing"]
 
 TOLERANCE = 1e-4
 """The largest difference between the two models that is taken for rounding."""
@@ -93,6 +95,34 @@ def export_model(
     data = model.SerializeToString()
     _write(path, data, force=force)
     return Export(path, adapter, found.rows, found.difference, len(data), facts)
+
+
+def facts_of(
+    learner: MachineLearningInterface, *, name: str, experiment: str, round_number: int, head: str
+) -> dict[str, str]:
+    """Return what an exported file says of itself, as its ``metadata_props``.
+
+    Args:
+        learner: Holds the model.
+        name: The experiment's name; empty where it has none.
+        experiment: Which experiment of which ledger: the digest of the genesis and its number.
+        round_number: The round that accepted the model; 0 for model 0.
+        head: The ledger's head when it was exported, HEIGHT:HASH (7.8).
+    """
+    weights = learner.mli_get_current_weights().weights
+    schema = getattr(learner, "schema", None)
+    features = None if schema is None else list(schema.features)
+    classes = None if schema is None or schema.classes is None else list(schema.classes)
+    return {
+        "colearn.version": version("colearn"),
+        "colearn.experiment": name,
+        "colearn.experiment_id": experiment,
+        "colearn.round": str(round_number),
+        "colearn.model": weights.cid,
+        "colearn.ledger_head": head,
+        "colearn.features": json.dumps(features),
+        "colearn.classes": json.dumps(classes),
+    }
 
 
 def refuse_existing(path: Path) -> None:
