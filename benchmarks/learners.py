@@ -295,9 +295,9 @@ def verdict(rows: list[Settings]) -> str:
     return f"{met}: above the {bar} alone in {wins}, the {bar} early in {early}, of {len(rows)}"
 
 
-def adapters_table(rows: list[Settings]) -> str:
+def adapters_table(groups: list[list[Settings]]) -> str:
     lines = []
-    for group in grouped(rows, "adapter", "split", "learners"):
+    for group in groups:
         first, worst = group[0], min(row["worst_gain"] for row in group)
         taken = sum(row["accepted"] for row in group) / sum(row["rounds"] for row in group)
         lines.append(
@@ -351,16 +351,14 @@ def tell(rows: list[Settings]) -> None:
     order = {key_of(key): place for place, (key, _) in enumerate(work_to_do())}
     rows = sorted((row for row in rows if key_of(row) in order), key=lambda r: order[key_of(r)])
     targets = [row for row in rows if "target" in row]
-    adapters = [row for row in rows if "adapter" in row]
-    if targets:
-        put("targets", targets_table(targets))
-    if adapters:
-        said = [verdict(group) for group in grouped(adapters, "adapter", "split", "learners")]
-        met = sum(each.startswith("yes") for each in said)
-        put(
-            "adapters",
-            f"{adapters_table(adapters)}\n\n{met} of {len(said)} lines are better together.",
-        )
+    groups = grouped([row for row in rows if "adapter" in row], "adapter", "split", "learners")
+    whole = [group for group in groups if len(group) == SEEDS]
+    put("targets", targets_table(targets))
+    met = sum(verdict(group).startswith("yes") for group in whole)
+    lines = sum("adapter" in key for key, _ in work_to_do()) // SEEDS
+    left = f" Not measured in full: {lines - len(whole)} more." if len(whole) < lines else ""
+    told = f"{met} of {len(whole)} lines are better together.{left}"
+    put("adapters", f"{adapters_table(whole)}\n\n{told}")
 
 
 def main(arguments: Sequence[str] = ()) -> None:
