@@ -11,6 +11,8 @@ from colearn import Collective, SklearnLearner
 from colearn.asking import monitored_by
 from colearn.errors import ConfigError
 from colearn.experiment import RoundRecord, VoteInverter, parse_config, plan
+from colearn.experiment.journal import Journal
+from colearn.node import Observation
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(180, 4))
@@ -137,3 +139,12 @@ def test_an_experiment_file_names_metrics_with_the_learners_settings():
     assert set(judged.monitored) == {"neg_log_loss"}
     assert judged.monitored["neg_log_loss"] == pytest.approx(-math.log(3))
     assert config.terms()["learner"]["with"]["metric"] == "f1_macro"
+
+
+def test_a_later_observation_adds_what_is_monitored_to_an_earlier_one():
+    journal = Journal()
+    journal(Observation(1, "a", reason="late"))
+    journal(Observation(1, "a", 0.5, 0.25, monitored={"auc": 0.75}))
+    journal(Observation(1, "a", failure="OSError"))
+    seen = journal.of(1, "a")
+    assert (seen.reason, seen.failure, seen.monitored) == ("late", "OSError", {"auc": 0.75})
