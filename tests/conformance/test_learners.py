@@ -5,6 +5,7 @@ seed, with the module that it needs and the extra that brings it. It imports ins
 """
 
 import importlib
+import importlib.util
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -162,10 +163,9 @@ ADAPTERS = {
     "naive bayes": Adapter(
         sklearn("sklearn.naive_bayes", "GaussianNB", 3, {"rows_per_proposal": 10}),
         LABELS,
-        bugs=dict.fromkeys(
-            ["a round decides its proposal", "a proposal that fails half way changes nothing"],
-            "it counts the rows it has proposed, and does not say so by local_state",
-        ),
+        bugs={
+            "a round decides its proposal": "it counts the rows it proposed, and local_state is none"
+        },
     ),
     "forest": Adapter(trees("RandomForestLearner", 3, **FEW_TREES), LABELS),
     "forest regressor": Adapter(trees("RandomForestLearner", **FEW_TREES), VALUES),

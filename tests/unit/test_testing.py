@@ -104,6 +104,27 @@ class RestoresAfterTraining(Honest):
         return Weights(weights=proposed)
 
 
+class StaysBusy(Honest):
+    is_busy = False
+
+    def mli_propose_weights(self):
+        if self.is_busy:
+            raise RuntimeError("already training")
+        self.is_busy = True
+        proposed = super().mli_propose_weights()
+        self.is_busy = False
+        return proposed
+
+
+class StaysNarrow(Honest):
+    def mli_propose_weights(self):
+        rows, y = self.train
+        self.train = rows[:-5], y[:-5]
+        proposed = super().mli_propose_weights()
+        self.train = rows, y
+        return proposed
+
+
 class RestoresAfterTesting(Honest):
     def mli_test_weights(self, weights):
         arrays = self.checked(weights.weights)
@@ -378,6 +399,8 @@ BROKEN = [
         ["a proposal that fails half way changes nothing"],
         "was interrupted",
     ),
+    (StaysBusy, ["a proposal that fails half way changes nothing"], "propose again, got RuntimeE"),
+    (StaysNarrow, ["a proposal that fails half way changes nothing"], "an undisturbed learner"),
     (RestoresAfterTesting, ["a test that fails half way changes nothing"], "was interrupted"),
     (AcceptsWhileTesting, ["testing changes nothing"], "after mli_test_weights"),
     (CountsTests, ["testing changes nothing"], "tested nothing, got another"),

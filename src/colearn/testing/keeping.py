@@ -13,7 +13,7 @@ from colearn.testing.check import check
 from colearn.testing.failure import LearnerCheckError
 from colearn.testing.faults import interrupted, moments
 from colearn.testing.stirred import stirred
-from colearn.testing.subject import Subject, answer, current, proposal
+from colearn.testing.subject import Subject, answer, current, proposal, rounds_decide
 from colearn.weights import NamedArrays
 
 __all__ = ["CHECKS"]
@@ -106,7 +106,7 @@ def _interrupt(
         return
     if subject.sabotage is not None:
         points = list(range(_POINTS))
-    expected = _repeatable(subject)
+    expected = _repeatable(subject, sample)
     if not [point for point in points if _fails_at(subject, point, action, what, expected)]:
         raise LearnerCheckError(
             f"expected that {what} could be made to fail, got no exception at any point.",
@@ -157,11 +157,13 @@ def _numbered(learner: MachineLearningInterface) -> bytes:
     return _same_luck(learner)
 
 
-def _repeatable(subject: Subject) -> bytes | None:
-    """Return the proposal of round 5 where nothing but the round decides it."""
+def _repeatable(subject: Subject, used: MachineLearningInterface) -> bytes | None:
+    """Return the proposal of a round; None if `used`, which was not interrupted, has another."""
     learner = subject.fresh()
-    stays = getattr(learner, "local_state", None) == "none"
-    return _numbered(learner) if stays and hasattr(learner, "begin_round") else None
+    if not rounds_decide(learner):
+        return None
+    expected = _numbered(learner)
+    return expected if _numbered(used) == expected else None
 
 
 @check("2, P3.5")

@@ -15,7 +15,17 @@ from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.testing.failure import LearnerCheckError
 from colearn.weights import NamedArrays, freeze
 
-__all__ = ["MakeLearner", "Sabotage", "Subject", "answer", "current", "frozen", "proposal"]
+__all__ = [
+    "MakeLearner",
+    "Sabotage",
+    "Subject",
+    "answer",
+    "current",
+    "frozen",
+    "proposal",
+    "read_only",
+    "rounds_decide",
+]
 
 MakeLearner = Callable[[int, int], MachineLearningInterface]
 """``make(place, seed)``: a fresh learner of one group, with the rows of that place; 0, 1, 2."""
@@ -99,6 +109,14 @@ def answer(learner: MachineLearningInterface, arrays: Any) -> ProposedWeights | 
         return learner.mli_test_weights(Weights(weights=arrays))
     except Exception:  # noqa: BLE001  (a learner may raise what it likes)
         return None
+
+
+def rounds_decide(learner: MachineLearningInterface) -> bool:
+    """Say whether a learner's proposal is a matter of its model, seed and round alone.
+
+    So it is with `begin_round`, unless `local_state` says that more is kept than weights.
+    """
+    return hasattr(learner, "begin_round") and getattr(learner, "local_state", "none") == "none"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from colearn.interface import MachineLearningInterface, Weights
 from colearn.testing.check import check
 from colearn.testing.failure import LearnerCheckError
 from colearn.testing.stirred import stirred
-from colearn.testing.subject import Subject, answer, current, proposal
+from colearn.testing.subject import Subject, answer, current, proposal, rounds_decide
 
 __all__ = ["CHECKS"]
 
@@ -47,7 +47,7 @@ def a_round_decides_its_proposal(subject: Subject) -> None:
     that say by `local_state` that they keep more than weights, pass.
     """
     learner, control = subject.fresh(), subject.fresh()
-    if not _rounds_decide(learner):
+    if not rounds_decide(learner):
         return
     for number in (1, 2):
         learner.begin_round(number)  # type: ignore[attr-defined]
@@ -67,10 +67,6 @@ def _same_luck(learner: MachineLearningInterface) -> bytes:
     # The process's random numbers are another check's.
     with stirred(1):
         return proposal(learner).data
-
-
-def _rounds_decide(learner: MachineLearningInterface) -> bool:
-    return hasattr(learner, "begin_round") and getattr(learner, "local_state", "none") == "none"
 
 
 @check("1, 2")
