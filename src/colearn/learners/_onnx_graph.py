@@ -89,7 +89,8 @@ def exact_thresholds(model: Any, trees: list[Any]) -> None:
 def _rounded_down(threshold: float) -> float:
     with np.errstate(over="ignore"):
         rounded = np.float32(threshold)
-    if rounded > threshold:
+    # As Python's floats: numpy would round the threshold too before it compares the two.
+    if float(rounded) > threshold:
         rounded = np.nextafter(rounded, np.float32(-np.inf))
     return float(rounded)
 

@@ -76,7 +76,9 @@ def _onnx_of_estimator(model: Any, sample: Any) -> Any:
     inputs = [("X", skl2onnx.common.data_types.FloatTensorType([None, width]))]
     options = {id(model): {"zipmap": False}} if hasattr(model, "classes_") else None
     try:
-        converted = skl2onnx.convert_sklearn(model, initial_types=inputs, options=options)
+        # The inner nodes of a learner's trees hold no class shares, which the converter divides.
+        with np.errstate(all="ignore"):
+            converted = skl2onnx.convert_sklearn(model, initial_types=inputs, options=options)
         if hasattr(model, "classes_") and not hasattr(model, "predict_proba"):
             rename_output(converted, "probabilities", "scores")
         trees = [
