@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from colearn.errors import ColearnWarning
-from colearn.experiment.exported_run import export_run
+from colearn.experiment.exported_run import card_of, export_run
 
 __all__ = ["export_to_onnx"]
 
@@ -35,6 +35,7 @@ def export_to_onnx(
     if as_json:
         document = {
             "file": str(done.path),
+            "card": str(card_of(done.path)),
             "adapter": done.adapter,
             "rows": done.rows,
             "difference": done.difference,
@@ -45,6 +46,7 @@ def export_to_onnx(
         typer.echo(json.dumps(document, sort_keys=True))
         return
     typer.echo(f"model    {done.path}, {done.size} bytes")
+    typer.echo(f"card     {card_of(done.path)}")
     typer.echo(f"from     {done.adapter}")
     typer.echo(
         f"checked  {done.rows} rows in onnxruntime, largest difference {done.difference:.2g}"

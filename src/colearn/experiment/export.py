@@ -15,7 +15,7 @@ from typing import Any
 from colearn.errors import ColearnError, ConfigError
 from colearn.interface import MachineLearningInterface, ModelFormat
 
-__all__ = ["TOLERANCE", "Export", "export_model", "facts_of", "refuse_existing"]
+__all__ = ["TOLERANCE", "Export", "export_model", "facts_of", "refuse_existing", "write_new"]
 
 TOLERANCE = 1e-4
 """The largest difference between the two models that is taken for rounding."""
@@ -93,7 +93,7 @@ def export_model(
     describe(model, facts)
     found = agreement(model, X, predict(X), classes, tolerance)
     data = model.SerializeToString()
-    _write(path, data, force=force)
+    write_new(path, data, force=force)
     return Export(path, adapter, found.rows, found.difference, len(data), facts)
 
 
@@ -142,8 +142,13 @@ def _onnx_of(learner: MachineLearningInterface) -> Any:
     return handed.model
 
 
-def _write(path: Path, data: bytes, *, force: bool) -> None:
-    """Write a file in one step: a reader sees all of it or nothing of it."""
+def write_new(path: Path, data: bytes, *, force: bool) -> None:
+    """Write a file in one step: a reader sees all of it or nothing of it.
+
+    Raises:
+        ConfigError: The file exists, and `force` does not allow to replace it.
+        ColearnError: It cannot be written.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
     try:
         with draft.open("xb") as file:

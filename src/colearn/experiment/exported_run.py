@@ -9,8 +9,17 @@ from pathlib import Path
 from colearn.core import Outcome
 from colearn.core.events import Closed
 from colearn.errors import ConfigError
+from colearn.experiment.card import model_card
 from colearn.experiment.config import load_config
-from colearn.experiment.export import TOLERANCE, Export, export_model, facts_of, refuse_existing
+from colearn.experiment.export import (
+    TOLERANCE,
+    Export,
+    export_model,
+    facts_of,
+    refuse_existing,
+    write_new,
+)
+from colearn.experiment.folder import RunFolder
 from colearn.experiment.group import EXPERIMENT
 from colearn.experiment.plan import Plan, plan
 from colearn.interface import Weights
@@ -18,7 +27,7 @@ from colearn.ledger import EmbeddedLedger
 from colearn.ledger.base import Happening
 from colearn.store import Archive, DirectoryStore
 
-__all__ = ["export_run"]
+__all__ = ["card_of", "export_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ def export_run(
 ) -> Export:
     """Write the model of a run as ONNX, if it says in onnxruntime what the learner says.
 
+    Its card, for people, is written beside it (`card_of`).
+
     The learner is made anew from experiment.toml. The ledger is replayed, and of the models its
     members certified (7.9) the last one is taken, or that of `round_number`; its weights are
     those in ``blobs/`` that have the ledger's digest. The check uses the task's test rows, scaled
@@ -67,8 +78,10 @@ def export_run(
         MissingExtraError: An extra that the learner or ONNX needs is not installed.
         ColearnError: As `export_model`.
     """
+    card = card_of(path)
     if not force:
         refuse_existing(path)
+        refuse_existing(card)
     if not (folder / "experiment.toml").is_file() or not (folder / "ledger.db").is_file():
         raise ConfigError(
             f"There is no run with an experiment file in {folder}.",
@@ -87,7 +100,15 @@ def export_run(
         round_number=found.round_number,
         head=found.head,
     )
-    return export_model(
+    text = model_card(
+        RunFolder.open(folder),
+        prepared.config,
+        prepared.task.schema,
+        round_number=found.round_number,
+        cid=weights.cid,
+        head=found.head,
+    )
+    done = export_model(
         learner,
         path,
         prepared.X[prepared.division.test],
@@ -95,6 +116,13 @@ def export_run(
         tolerance=tolerance,
         force=force,
     )
+    write_new(card, text.encode(), force=force)
+    return done
+
+
+def card_of(path: Path) -> Path:
+    """Return where the card of an exported model lies: beside it, as Markdown."""
+    return path.with_name(f"{path.stem}.md" if path.suffix != ".md" else f"{path.name}.md")
 
 
 def _accepted(folder: Path, round_number: int | None) -> _Accepted:
