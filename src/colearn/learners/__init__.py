@@ -9,14 +9,23 @@ from colearn.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
+    from colearn.learners.keras import KerasLearner as KerasLearner
     from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
     from colearn.learners.torch import TorchLearner as TorchLearner
     from colearn.learners.xgboost import XGBoostLearner as XGBoostLearner
 
-__all__ = ["LoraLearner", "RandomForestLearner", "SklearnLearner", "TorchLearner", "XGBoostLearner"]
+__all__ = [
+    "KerasLearner",
+    "LoraLearner",
+    "RandomForestLearner",
+    "SklearnLearner",
+    "TorchLearner",
+    "XGBoostLearner",
+]
 
 _HOMES = {
+    "KerasLearner": ("colearn.learners.keras", "keras", "keras"),
     "LoraLearner": ("colearn.learners.lora", "peft", "lora"),
     "RandomForestLearner": ("colearn.learners.forest", "scikit-learn", "sklearn"),
     "SklearnLearner": ("colearn.learners.sklearn", "scikit-learn", "sklearn"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from colearn.errors import ColearnError, ConfigError
+from colearn.learners._label_prior import LabelPrior, log_prior, logit_shift
 from colearn.learners._scoring import Predictions, Targets
 
 __all__ = ["LabelPrior", "Loss", "Objective", "TrainingLoss"]
@@ -20,10 +19,6 @@ TrainingLoss = Callable[[Tensor, Tensor], Tensor]
 """Outputs and targets of a batch to one number, the mean of the batch."""
 
 Loss = str | TrainingLoss
-LabelPrior = str | Sequence[float]
-
-_PRIOR_ERROR = 1e-6
-"""How far a prior's shares may be from adding up to 1: rounding, and no more."""
 
 
 class Objective:
@@ -45,17 +40,12 @@ class Objective:
         """
         self._loss = _checked_loss(loss, classes_count)
         self._classes_count = classes_count
-        self._adjusts = label_prior != "none"
-        self._log_prior = np.zeros(classes_count)
-        if not self._adjusts:
-            return
-        if self._loss not in ("cross_entropy", "bce"):
+        if label_prior != "none" and self._loss not in ("cross_entropy", "bce"):
             raise ConfigError(
                 'label_prior needs loss="cross_entropy" or "bce", whose outputs it adjusts.',
                 hint='Leave it at "none", and let your own loss adjust its outputs.',
             )
-        if label_prior != "uniform":
-            self._log_prior = np.log(_checked_prior(label_prior, classes_count))
+        self._log_prior = log_prior(label_prior, classes_count)
 
     @property
     def weighs_rows(self) -> bool:
@@ -71,7 +61,9 @@ class Objective:
         With a label prior it is the cross-entropy on z_c + log((count_c + .5) / (n + .5 C)) -
         log(prior_c), count_c of n being the learner's own rows of class c (section 4).
         """
-        shift = torch.from_numpy(self._shift(y)) if self._adjusts else None
+        shift = (
+            None if self._log_prior is None else torch.from_numpy(logit_shift(y, self._log_prior))
+        )
 
         def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
             scores = self._scores(outputs, len(targets))
@@ -94,12 +86,6 @@ class Objective:
         if not self._classes_count:
             return Predictions("values", scores.numpy())
         return Predictions("probabilities", functional.softmax(scores, 1).numpy())
-
-    def _shift(self, y: Targets) -> npt.NDArray[np.float64]:
-        classes = self._classes_count
-        count = np.bincount(y, minlength=classes)
-        share = (count + 0.5) / (len(y) + 0.5 * classes)
-        return np.asarray(np.log(share) - self._log_prior)
 
     def _scores(self, outputs: Any, rows_count: int) -> Tensor:
         """Return (rows, classes) scores or (rows,) values."""
@@ -156,18 +142,3 @@ def _checked_loss(loss: Loss | None, classes_count: int) -> Loss:
             "outputs and targets.",
         )
     return loss
-
-
-def _checked_prior(label_prior: LabelPrior, classes_count: int) -> npt.NDArray[np.float64]:
-    try:
-        prior = np.asarray(label_prior, np.float64)
-    except (TypeError, ValueError):
-        prior = np.zeros(0)
-    is_prior = prior.shape == (classes_count,) and bool((prior > 0).all())
-    if not is_prior or not abs(prior.sum() - 1) <= _PRIOR_ERROR:
-        raise ConfigError(
-            f'label_prior must be "none", "uniform" or {classes_count} shares above 0 that add up '
-            f"to 1, got {label_prior!r}.",
-            hint="Write one share for each class, in the order of the sorted classes.",
-        )
-    return prior
