@@ -18,7 +18,7 @@ from colearn.weights import DEFAULT_LIMITS, NO_NODE, decode, freeze
 OBJECTIVES = {
     "two classes": (Objective("binary:logistic", 1), LABELS > 0, 0.5),
     "many classes": (Objective("multi:softprob", 3), LABELS, 0.0),
-    "regression": (Objective("reg:squarederror", 1), VALUES, 1234.567),
+    "regression": (Objective("reg:squarederror", 1), VALUES + 1234, 1234.567),
 }
 
 
