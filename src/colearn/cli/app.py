@@ -64,7 +64,7 @@ def new(
     ] = "sklearn",
     as_json: _Json = False,
 ) -> None:
-    """Write a working experiment: a folder with a file to edit for the data, one for the learner."""
+    """Write a working experiment to edit: a folder with experiment.toml and learner.py."""
     from colearn.cli.new import new_experiment  # noqa: PLC0415
 
     new_experiment(name, learner, as_json=as_json)
