@@ -7,7 +7,7 @@ seed, with the module that it needs and the extra that brings it. It imports ins
 import importlib
 import importlib.util
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -144,6 +144,33 @@ def normed():
     )
 
 
+def keras(factory, classes=None):
+    def build(data, seed):
+        from colearn.learners import keras_models
+        from colearn.learners.keras import KerasLearner
+
+        kind = {} if classes is None else {"classes": range(classes)}
+        model = keras_normed if factory == "normed" else partial(keras_models.mlp, hidden=(8,))
+        return KerasLearner(model, **data, **kind, seed=seed, batch_size=80, epochs=2)
+
+    return build
+
+
+def keras_normed():
+    from colearn.learners.keras import keras
+
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(8),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dense(3),
+        ]
+    )
+
+
 LINEAR, NETWORK = "sklearn.linear_model", "sklearn.neural_network"
 FEW_TREES = {"trees_per_proposal": 2, "forest": {"max_depth": 4}}
 ADAPTERS = {
@@ -172,6 +199,8 @@ ADAPTERS = {
     "torch mlp": Adapter(torch("small", 3), LABELS, "torch", "torch"),
     "torch normed": Adapter(torch("normed", 3), LABELS, "torch", "torch"),
     "torch regression": Adapter(torch("small"), VALUES, "torch", "torch"),
+    "keras normed": Adapter(keras("normed", 3), LABELS, "keras", "keras"),
+    "keras regression": Adapter(keras("mlp"), VALUES, "keras", "keras"),
     "xgboost binary": Adapter(trees("XGBoostLearner", 2), BINARY, "xgboost", "xgboost"),
     "xgboost multi": Adapter(trees("XGBoostLearner", 3), LABELS, "xgboost", "xgboost"),
     "xgboost regression": Adapter(trees("XGBoostLearner"), VALUES, "xgboost", "xgboost"),
