@@ -36,7 +36,13 @@ def onnx_of_module(module: nn.Module, X: Features) -> Any:
     return _exported(_Answers(module, "output"), X, ["output"], type(module).__name__)
 
 
-def onnx_of_answers(module: nn.Module, X: Features, classes: tuple[int | str, ...] | None) -> Any:
+def onnx_of_answers(
+    module: nn.Module,
+    X: Features,
+    classes: tuple[int | str, ...] | None,
+    *,
+    from_logits: bool = True,
+) -> Any:
     """Return a learner's module as an ``onnx.ModelProto`` that answers as all of them do.
 
     Args:
@@ -44,6 +50,7 @@ def onnx_of_answers(module: nn.Module, X: Features, classes: tuple[int | str, ..
             or without classes one value a row.
         X: At least two rows.
         classes: The class labels; None for regression.
+        from_logits: Whether scores are before the softmax; else they are shares already.
 
     Raises:
         ColearnError: The module cannot be exported; names its type.
@@ -51,7 +58,8 @@ def onnx_of_answers(module: nn.Module, X: Features, classes: tuple[int | str, ..
     name = type(module).__name__
     if classes is None:
         return _exported(_Answers(module, "variable"), X, ["variable"], name)
-    model = _exported(_Answers(module, "probabilities"), X, ["probabilities"], name)
+    answers = _Answers(module, "probabilities" if from_logits else "shares")
+    model = _exported(answers, X, ["probabilities"], name)
     tell_labels(model, classes)
     return model
 
@@ -60,7 +68,7 @@ class _Answers(nn.Module):
     """A module whose rows are float32 and whose answers are those of every exported model."""
 
     def __init__(
-        self, module: nn.Module, answer: Literal["output", "probabilities", "variable"]
+        self, module: nn.Module, answer: Literal["output", "probabilities", "shares", "variable"]
     ) -> None:
         super().__init__()
         self.module = module
@@ -75,6 +83,11 @@ class _Answers(nn.Module):
             return outputs
         if self._answer == "variable":
             return outputs.reshape(-1, 1).to(torch.float32)
+        if self._answer == "shares":
+            if outputs.dim() == 1 or outputs.shape[1] == 1:
+                second = outputs.reshape(-1)
+                outputs = torch.stack([1 - second, second], 1)
+            return outputs.to(torch.float32)
         if outputs.dim() == 1 or outputs.shape[1] == 1:
             # One score z is the two scores 0 and z, as the learner reads them.
             second = outputs.reshape(-1)

@@ -167,7 +167,7 @@ import os, signal
 from pathlib import Path
 from colearn.experiment import export
 os.{call} = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
-export._write(Path("m.onnx"), b"x" * 100000, force=False)
+export.write_new(Path("m.onnx"), b"x" * 100000, force=False)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False)
     assert done.returncode == -9
