@@ -153,6 +153,7 @@ class KerasLearner(TemplateLearner):
         super().__init__(
             self._models, schema, train=train, vote=vote, test=test, seed=seed, **settings
         )
+        self._try_out()
 
     @classmethod
     def from_settings(cls, schema: Schema, **settings: Any) -> KerasLearner:
@@ -224,12 +225,12 @@ class KerasLearner(TemplateLearner):
         with np.errstate(over="ignore"):
             return array.astype(np.float32, copy=False)
 
-    def _trial(self) -> Any:
+    def _try_out(self) -> None:
         """Let the model see two rows, so that one that cannot is named before a round begins."""
         X = self._vote.X[:_TRIAL_ROWS]
         try:
             with self._computing():
-                return self._models.predict(self._model, X)
+                self._models.predict(self._model, X)
         except Exception as error:
             raise ConfigError(
                 f"Learner {self.name!r}: the model fails on {len(X)} rows of shape {X.shape[1:]} "
