@@ -60,6 +60,7 @@ MLP: Settings = {
     "damping": 0.5,
     "epochs": 3,
 }
+KERAS: Settings = {"model": "colearn.learners.keras_models:mlp", "learning_rate": 0.05}
 TORCH: Settings = {"module": "colearn.learners.torch_models:mlp", "lr": 0.05}
 DAMPED: Settings = {"label_prior": "uniform", "damping": 0.5, "epochs": 3}
 LINEAR: Settings = {"learning_rate": "constant", "eta0": 0.01}
@@ -73,6 +74,7 @@ CASES: dict[str, Adapter] = {
     ),
     "random forest": Adapter("digits", "RandomForestLearner", {}),
     "PyTorch MLP": Adapter("digits", "TorchLearner", {**TORCH, **DAMPED}),
+    "Keras MLP": Adapter("digits", "KerasLearner", {**KERAS, **DAMPED}),
     "XGBoost": Adapter(
         "digits", "XGBoostLearner", {"learning_rate": 0.5, "trees_per_proposal": 1, "max_bin": 32}
     ),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colearn.interface import TrainingSummary as TrainingSummary
     from colearn.interface import Weights as Weights
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
+    from colearn.learners.keras import KerasLearner as KerasLearner
     from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.onnx import convert_model_to_onnx as convert_model_to_onnx
     from colearn.learners.onnx import deser_model as deser_model
@@ -36,6 +37,7 @@ _HOMES = {
     "DiffPrivBudget": "colearn.interface",
     "DiffPrivConfig": "colearn.interface",
     "ErrorCodes": "colearn.interface",
+    "KerasLearner": "colearn.learners",
     "LoraLearner": "colearn.learners",
     "MachineLearningInterface": "colearn.interface",
     "ModelFormat": "colearn.interface",
@@ -58,6 +60,7 @@ __all__ = [
     "DiffPrivBudget",
     "DiffPrivConfig",
     "ErrorCodes",
+    "KerasLearner",
     "LoraLearner",
     "MachineLearningInterface",
     "ModelFormat",

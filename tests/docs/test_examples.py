@@ -75,7 +75,7 @@ def test_every_error_and_its_exit_code_is_documented():
 PUBLIC = [
     "audit", "core", "core.calls", "core.events", "crypto", "driver", "errors", "experiment",
     "identity", "interface", "learners", "ledger", "ledger.contract", "ledger.evm",
-    "ledger.hosted", "ledger.serving", "node", "preprocess", "relay", "schema", "store", "tasks",
+    "ledger.hosted", "ledger.serving", "node", "preprocess", "relay", "schema", "store", "tasks", "testing",
     "weights",
 ]  # fmt: skip
 
