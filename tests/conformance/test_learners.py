@@ -6,7 +6,7 @@ seed, with the module that it needs and the extra that brings it. It imports ins
 
 import importlib
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -33,7 +33,6 @@ class Adapter:
     y: np.ndarray
     needs: str = "sklearn"
     extra: str = "sklearn"
-    bugs: dict = field(default_factory=dict)
 
 
 @cache
@@ -190,9 +189,6 @@ ADAPTERS = {
     "naive bayes": Adapter(
         sklearn("sklearn.naive_bayes", "GaussianNB", 3, {"rows_per_proposal": 10}),
         LABELS,
-        bugs={
-            "a round decides its proposal": "it counts the rows it proposed, and local_state is none"
-        },
     ),
     "forest": Adapter(trees("RandomForestLearner", 3, **FEW_TREES), LABELS),
     "forest regressor": Adapter(trees("RandomForestLearner", **FEW_TREES), VALUES),
@@ -209,12 +205,10 @@ ADAPTERS = {
 
 @pytest.mark.parametrize("check", learner_checks(), ids=str)
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_a_learner_does_what_the_protocol_asks(name, check, request):
+def test_a_learner_does_what_the_protocol_asks(name, check):
     adapter = ADAPTERS[name]
     if importlib.util.find_spec(adapter.needs) is None:
         pytest.skip(f'{adapter.needs} is missing. Run: pip install "colearn[{adapter.extra}]"')
-    if check.name in adapter.bugs:
-        request.applymarker(pytest.mark.xfail(reason=adapter.bugs[check.name]))
     check(maker(name), rows=rows(name), members=PLACES)
 
 

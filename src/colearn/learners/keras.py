@@ -11,24 +11,24 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from colearn.errors import ColearnError, ConfigError
-from colearn.interface import ColearnModel, Weights
+from colearn.errors import ConfigError
+from colearn.interface import ColearnModel, ModelFormat, Weights
 from colearn.learners._family import Features
 from colearn.learners._importable import imported
 from colearn.learners._keras_architecture import KerasArchitecture, ModelFactory
-from colearn.learners._keras_backend import keras
+from colearn.learners._keras_backend import keras, undisturbed
 from colearn.learners._keras_family import KerasFamily, KerasTraining, OptimizerFactory
 from colearn.learners._keras_loss import KerasLoss, KerasObjective, is_probability
 from colearn.learners._label_prior import LabelPrior
 from colearn.learners._rows import Rows
 from colearn.learners._template import TemplateLearner
 from colearn.learners._torch_compute import at_threads
-from colearn.learners.torch import (
-    _checked_bool,
-    _checked_count,
-    _checked_length,
-    _checked_norm,
-    _checked_schema,
+from colearn.learners._training_settings import (
+    checked_bool,
+    checked_count,
+    checked_length,
+    checked_norm,
+    checked_schema,
 )
 from colearn.schema import Schema
 
@@ -120,23 +120,23 @@ class KerasLearner(TemplateLearner):
             ConfigError: A model or setting that cannot be used; rows that do not fit; Keras runs
                 on another backend.
         """
-        kept = _checked_bool(keep_optimizer_state, "keep_optimizer_state")
+        kept = checked_bool(keep_optimizer_state, "keep_optimizer_state")
         self.local_state = "restarted" if kept else "none"
-        self._threads = _checked_count(threads, "threads")
+        self._threads = checked_count(threads, "threads")
         self.row_shape = np.shape(train[0])[1:]
-        schema = _checked_schema(schema, classes, features, self.row_shape)
+        schema = checked_schema(schema, classes, features, self.row_shape)
         training = KerasTraining(
             optimizer=partial(keras.optimizers.SGD, **_SGD) if optimizer is None else optimizer,
-            batch_size=_checked_count(batch_size, "batch_size"),
-            **_checked_length(epochs, steps),
-            clip_norm=_checked_norm(clip_norm),
+            batch_size=checked_count(batch_size, "batch_size"),
+            **checked_length(epochs, steps),
+            clip_norm=checked_norm(clip_norm),
             keep_optimizer_state=kept,
         )
         with at_threads(self._threads):
             architecture = KerasArchitecture(model, schema, model_seed)
             seen = not is_probability(architecture.model(architecture.arrays()))
             self.from_logits = (
-                seen if from_logits is None else _checked_bool(from_logits, "from_logits")
+                seen if from_logits is None else checked_bool(from_logits, "from_logits")
             )
             if self.from_logits and not seen and schema.classes:
                 raise ConfigError(
@@ -202,15 +202,21 @@ class KerasLearner(TemplateLearner):
         return weights
 
     def mli_get_current_model(self) -> ColearnModel:
-        """Refuse: Keras models are not exported as ONNX yet; `model_` is the Keras model.
+        """Return the current model as ONNX.
 
         Raises:
-            ColearnError: Always.
+            MissingExtraError: The extra `onnx` is not installed.
+            ColearnError: Keras computes with another backend than torch, or the model cannot be
+                exported.
         """
-        raise ColearnError(
-            "The export of Keras models to ONNX is not built yet.",
-            hint="Take the keras.Model from the learner's model_.",
-        )
+        from colearn.learners._keras_onnx import onnx_of_keras  # noqa: PLC0415  (needs its extra)
+
+        rows = np.array(self._vote.X[:_TRIAL_ROWS])
+        with self._computing(), undisturbed(0):
+            model = onnx_of_keras(
+                self.model_, rows, self.schema.classes, from_logits=self.from_logits
+            )
+        return ColearnModel(model_format=ModelFormat.ONNX, model=model)
 
     def _computing(self) -> AbstractContextManager[Any]:
         return at_threads(self._threads)

@@ -74,6 +74,9 @@ class SklearnLearner(TemplateLearner):
             raise ConfigError(f"rows_per_proposal must be at least 1, got {rows_per_proposal!r}.")
         if isinstance(estimator, GaussianNB) and settings.get("damping") not in (None, 1.0):
             raise ConfigError("GaussianNB adds whole rows, so damping must be 1.")
+        if isinstance(estimator, GaussianNB):
+            # Which rows are used up is known to this process alone.
+            self.local_state = "restarted"
         width = np.shape(train[0])[-1] if features is None else features
         schema = Schema.of(width, classes if is_classifier else None)
         with one_thread():

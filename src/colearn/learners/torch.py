@@ -16,13 +16,19 @@ from colearn.errors import ColearnError, ConfigError
 from colearn.interface import ColearnModel, ModelFormat, Weights
 from colearn.learners._family import Features
 from colearn.learners._importable import imported
-from colearn.learners._rows import block_name
 from colearn.learners._template import TemplateLearner
 from colearn.learners._torch_architecture import Architecture, ModuleFactory
 from colearn.learners._torch_compute import at_threads, checked_device
 from colearn.learners._torch_data import DATA_BYTES_MAX, TorchRows, as_rows, features_of
 from colearn.learners._torch_family import OptimizerFactory, TorchFamily, Training
 from colearn.learners._torch_loss import LabelPrior, Loss, Objective
+from colearn.learners._training_settings import (
+    checked_bool,
+    checked_count,
+    checked_length,
+    checked_norm,
+    checked_schema,
+)
 from colearn.schema import Schema
 
 __all__ = ["DATA_BYTES_MAX", "TorchLearner", "TorchRows"]
@@ -119,19 +125,19 @@ class TorchLearner(TemplateLearner):
         Raises:
             ConfigError: A module, setting or device that cannot be used; rows that do not fit.
         """
-        kept = _checked_bool(keep_optimizer_state, "keep_optimizer_state")
+        kept = checked_bool(keep_optimizer_state, "keep_optimizer_state")
         self.local_state = "restarted" if kept else "none"
-        self._threads = _checked_count(threads, "threads")
+        self._threads = checked_count(threads, "threads")
         place = checked_device(device)
         train_rows, vote_rows = as_rows(train, "train", seed), as_rows(vote, "vote", seed)
         test_rows = None if test is None else as_rows(test, "test", seed)
         self.row_shape = np.shape(train_rows[0])[1:]
-        schema = _checked_schema(schema, classes, features, self.row_shape)
+        schema = checked_schema(schema, classes, features, self.row_shape)
         training = Training(
             optimizer=partial(torch.optim.SGD, **_SGD) if optimizer is None else optimizer,
-            batch_size=_checked_count(batch_size, "batch_size"),
-            **_checked_length(epochs, steps),
-            clip_norm=_checked_norm(clip_norm),
+            batch_size=checked_count(batch_size, "batch_size"),
+            **checked_length(epochs, steps),
+            clip_norm=checked_norm(clip_norm),
             device=place,
             keep_optimizer_state=kept,
         )
@@ -230,46 +236,3 @@ class TorchLearner(TemplateLearner):
                 f"Learner {self.name!r}: the module fails on {len(X)} rows of shape {X.shape[1:]} "
                 f"and dtype {X.dtype}: {error}"
             ) from error
-
-
-def _checked_schema(
-    schema: Schema | None,
-    classes: Iterable[object] | None,
-    features: Sequence[str] | None,
-    row_shape: tuple[int, ...],
-) -> Schema:
-    if schema is not None:
-        if classes is not None or features is not None:
-            raise ConfigError("Give either schema, or classes and features.")
-        return schema
-    if features is not None:
-        return Schema.of(features, classes)
-    return Schema.of(row_shape[0] if len(row_shape) == 1 else [block_name(row_shape)], classes)
-
-
-def _checked_length(epochs: int | None, steps: int | None) -> dict[str, int | None]:
-    if epochs is not None and steps is not None:
-        raise ConfigError(f"Give epochs or steps, not both; got {epochs!r} and {steps!r}.")
-    if steps is not None:
-        return {"epochs": None, "steps": _checked_count(steps, "steps")}
-    return {"epochs": _checked_count(1 if epochs is None else epochs, "epochs"), "steps": None}
-
-
-def _checked_count(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return value
-
-
-def _checked_norm(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise ConfigError(f"clip_norm must be a number above 0, got {value!r}.")
-    return float(value)
-
-
-def _checked_bool(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, got {value!r}.")
-    return value

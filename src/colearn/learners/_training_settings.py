@@ -1,0 +1,86 @@
+"""Settings of learners that train networks, checked before anything is built from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from colearn.errors import ConfigError
+from colearn.learners._rows import block_name
+from colearn.schema import Schema
+
+__all__ = [
+    "checked_bool",
+    "checked_count",
+    "checked_length",
+    "checked_norm",
+    "checked_schema",
+]
+
+
+def checked_schema(
+    schema: Schema | None,
+    classes: Iterable[object] | None,
+    features: Sequence[str] | None,
+    row_shape: tuple[int, ...],
+) -> Schema:
+    """Return the schema that is given, or that classes, features and the shape of a row make.
+
+    Raises:
+        ConfigError: Both are given.
+    """
+    if schema is not None:
+        if classes is not None or features is not None:
+            raise ConfigError("Give either schema, or classes and features.")
+        return schema
+    if features is not None:
+        return Schema.of(features, classes)
+    return Schema.of(row_shape[0] if len(row_shape) == 1 else [block_name(row_shape)], classes)
+
+
+def checked_length(epochs: int | None, steps: int | None) -> dict[str, int | None]:
+    """Return how long a proposal is, as epochs or as steps; one epoch where neither is said.
+
+    Raises:
+        ConfigError: Both are given, or one that is no count.
+    """
+    if epochs is not None and steps is not None:
+        raise ConfigError(f"Give epochs or steps, not both; got {epochs!r} and {steps!r}.")
+    if steps is not None:
+        return {"epochs": None, "steps": checked_count(steps, "steps")}
+    return {"epochs": checked_count(1 if epochs is None else epochs, "epochs"), "steps": None}
+
+
+def checked_count(value: object, name: str) -> int:
+    """Return a whole number of at least 1.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return value
+
+
+def checked_norm(value: object) -> float | None:
+    """Return the largest norm of a gradient, or None.
+
+    Raises:
+        ConfigError: It is no finite number above 0.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(f"clip_norm must be a number above 0, got {value!r}.")
+    return float(value)
+
+
+def checked_bool(value: object, name: str) -> bool:
+    """Return True or False.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, got {value!r}.")
+    return value
