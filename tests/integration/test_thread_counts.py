@@ -48,14 +48,10 @@ def xgboost():
     return XGBoostLearner(trees_per_proposal=10, **rows)
 
 def keras():
-    import keras
-    from colearn.learners.keras import KerasLearner
-    def model():
-        layers = keras.layers
-        return keras.Sequential(
-            [keras.Input((64,)), layers.Dense(512, "relu"), layers.Dense(512, "relu"), layers.Dense(10)]
-        )
-    return KerasLearner(model, batch_size=400, epochs=5, **rows)
+    from functools import partial
+    from colearn import KerasLearner
+    from colearn.learners.keras_models import mlp
+    return KerasLearner(partial(mlp, hidden=(512, 512)), batch_size=400, epochs=5, **rows)
 
 learner = globals()[sys.argv[1]]()
 before = busy()
@@ -77,7 +73,7 @@ def ticks_of(adapter):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("adapter", ["sgd", "mlp", "forest", "torch", "xgboost"])
+@pytest.mark.parametrize("adapter", ["sgd", "mlp", "forest", "torch", "xgboost", "keras"])
 def test_a_learner_computes_on_one_thread(adapter):
     first, *others = ticks_of(adapter)
     # A thread that only waits is woken now and then; one that computes has a share.
