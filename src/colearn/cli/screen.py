@@ -82,7 +82,8 @@ class Screen:
             self._say(f"picture  {picture}")
         else:
             self._say('no picture: pip install "colearn[plot]"')
-        self._say(f"Next: colearn audit {self._path} · colearn plot {self._path}")
+        export = f"colearn export {self._path} model.onnx"
+        self._say(f"Next: colearn audit {self._path} · {export} · colearn new my-experiment")
 
     def _head(self, notes: Sequence[str]) -> None:
         config, survives = self._plan.config, self._run.tolerance
