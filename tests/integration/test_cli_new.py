@@ -60,7 +60,10 @@ def test_it_runs_and_goes_on_from_another_folder(tmp_path):
     colearn("run", file, "--resume", "whole", "--json", cwd=elsewhere)
     assert "Nothing was found" in colearn("audit", "whole", cwd=elsewhere)
     assert "plot.png" in colearn("plot", "whole", cwd=elsewhere)
+    colearn("export", "whole", "one.onnx", "--experiment", file, cwd=elsewhere)
+    assert "# Model card: mine" in (elsewhere / "one.md").read_text()
     # Beside the experiment file nothing has to be named.
+    colearn("export", elsewhere / "whole", "two.onnx", cwd=file.parent)
     colearn("run", "--resume", elsewhere / "whole", "--json", cwd=file.parent)
     alone = subprocess.run(
         [*COLEARN, "run", "--resume", "whole"], cwd=elsewhere, check=False, capture_output=True

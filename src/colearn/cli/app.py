@@ -94,10 +94,8 @@ def run(  # noqa: PLR0917  (a command's options)
     from colearn.cli.run import resume_experiment, run_experiment  # noqa: PLC0415
     from colearn.experiment import load_config  # noqa: PLC0415
 
-    # The only place that widens the search: `use = "learner:make"` is learner.py beside the file.
     # It holds for --resume too, so the learner is the experiment's and no copy inside the run.
-    sys.path.insert(0, str(experiment.resolve().parent))
-
+    _search_beside(experiment)
     if resume is not None:
         if override or seed is not None or directory is not None:
             raise ConfigError(
@@ -165,11 +163,15 @@ def export(  # noqa: PLR0917  (a command's options)
         float, typer.Option("--tolerance", min=0.0, help="The largest difference allowed.")
     ] = 1e-4,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    experiment: Annotated[
+        Path, typer.Option("--experiment", help="The experiment file the learner's file is beside.")
+    ] = Path("experiment.toml"),
     as_json: _Json = False,
 ) -> None:
     """Take the model away as ONNX, once it says in onnxruntime what the original says."""
     from colearn.cli.export import export_to_onnx  # noqa: PLC0415
 
+    _search_beside(experiment)
     export_to_onnx(
         directory,
         output,
@@ -190,6 +192,11 @@ def prove(as_json: _Json = False) -> None:
         raise MissingExtraError(error.name or "web3", extra="all") from error
 
     run_proof(as_json=as_json)
+
+
+def _search_beside(experiment: Path) -> None:
+    """Let `use = "learner:make"` be learner.py beside the experiment file; nothing else does."""
+    sys.path.insert(0, str(experiment.resolve().parent))
 
 
 @app.callback()
