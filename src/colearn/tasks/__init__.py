@@ -6,6 +6,7 @@ Importing this package loads no machine-learning framework.
 from __future__ import annotations
 
 from colearn.tasks.base import Task
+from colearn.tasks.cifar import cifar10
 from colearn.tasks.division import Division, Site, divide
 from colearn.tasks.images import fashion_mnist, mnist
 from colearn.tasks.partition import Split, partition
@@ -19,6 +20,7 @@ __all__ = [
     "Split",
     "Task",
     "breast_cancer",
+    "cifar10",
     "csv",
     "diabetes",
     "digits",
