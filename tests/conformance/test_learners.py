@@ -235,7 +235,8 @@ def test_a_learner_that_restores_its_weights_only_in_the_end_is_caught(name, met
         return learner
 
     if importlib.util.find_spec(ADAPTERS[name].needs) is None:
-        pytest.skip("as above")
+        extra = ADAPTERS[name].extra
+        pytest.skip(f'{ADAPTERS[name].needs} is missing. Run: pip install "colearn[{extra}]"')
     what = {"propose": "proposal", "test": "test"}[method]
     (check,) = [each for each in learner_checks() if f"a {what} that fails" in str(each)]
     with pytest.raises(LearnerCheckError, match="was interrupted"):

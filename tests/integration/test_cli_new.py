@@ -31,8 +31,6 @@ def require(learner):
     package = ADAPTERS.get(learner, learner)
     if find_spec(package) is None:
         pytest.skip(f'{package} is not here: pip install "colearn[{package}]"')
-    if learner == "keras" and find_spec("colearn.learners.keras") is None:
-        pytest.skip('there is no KerasLearner in this installation: pip install "colearn[keras]"')
 
 
 @pytest.mark.parametrize("learner", new.LEARNERS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from colearn.errors import ConfigError
+from colearn.learners._importable import imported
 from colearn.learners._rows import block_name
 from colearn.schema import Schema
 
@@ -15,6 +19,7 @@ __all__ = [
     "checked_length",
     "checked_norm",
     "checked_schema",
+    "read_settings",
 ]
 
 
@@ -84,3 +89,32 @@ def checked_bool(value: object, name: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, got {value!r}.")
     return value
+
+
+def read_settings(
+    settings: Mapping[str, Any], known: Collection[str], key: str, default: Callable[..., Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return the factory that an experiment file names, and the learner's keyword arguments.
+
+    Args:
+        settings: What the file says in ``[learner.with]``.
+        known: The learner's own settings; the others are the optimizer's.
+        key: Which of them names the factory; ``<key>_with`` holds its arguments.
+        default: Makes the optimizer where the file names none.
+
+    Raises:
+        ConfigError: No factory, or a name that cannot be imported.
+    """
+    mine = {name: value for name, value in settings.items() if name in known}
+    others = {name: value for name, value in settings.items() if name not in known}
+    factory = imported(mine.pop(key, None), f"learner.with.{key}")
+    arguments = others.pop(f"{key}_with", {})
+    if not isinstance(arguments, Mapping):
+        raise ConfigError(f"[learner.with.{key}_with] must be a table, got {arguments!r}.")
+    loss, named = mine.pop("loss", None), mine.pop("optimizer", None)
+    if isinstance(loss, str) and ":" in loss:
+        loss = imported(loss, "learner.with.loss")
+        loss = loss() if inspect.isclass(loss) else loss
+    make = default if named is None else imported(named, "learner.with.optimizer")
+    optimizer = partial(make, **others)
+    return partial(factory, **arguments), {**mine, "loss": loss, "optimizer": optimizer}

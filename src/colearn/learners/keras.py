@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
@@ -14,7 +14,6 @@ import numpy.typing as npt
 from colearn.errors import ConfigError
 from colearn.interface import ColearnModel, ModelFormat, Weights
 from colearn.learners._family import Features
-from colearn.learners._importable import imported
 from colearn.learners._keras_architecture import KerasArchitecture, ModelFactory
 from colearn.learners._keras_backend import keras, undisturbed
 from colearn.learners._keras_family import KerasFamily, KerasTraining, OptimizerFactory
@@ -29,6 +28,7 @@ from colearn.learners._training_settings import (
     checked_length,
     checked_norm,
     checked_schema,
+    read_settings,
 )
 from colearn.schema import Schema
 
@@ -166,29 +166,12 @@ class KerasLearner(TemplateLearner):
         Raises:
             ConfigError: No model, or a setting that nobody knows.
         """
-        known = set(inspect.signature(cls).parameters) | set(
-            inspect.signature(TemplateLearner).parameters
+        known = set(inspect.signature(cls).parameters)
+        known |= set(inspect.signature(TemplateLearner).parameters)
+        factory, mine = read_settings(
+            settings, known, "model", partial(keras.optimizers.SGD, **_SGD)
         )
-        mine = {key: settings.pop(key) for key in known & settings.keys()}
-        factory = imported(mine.pop("model", None), "learner.with.model")
-        arguments = settings.pop("model_with", {})
-        if not isinstance(arguments, Mapping):
-            raise ConfigError(f"[learner.with.model_with] must be a table, got {arguments!r}.")
-        loss, optimizer = mine.pop("loss", None), mine.pop("optimizer", None)
-        if isinstance(loss, str) and ":" in loss:
-            loss = imported(loss, "learner.with.loss")
-            loss = loss() if inspect.isclass(loss) else loss
-        if optimizer is None:
-            make, settings = keras.optimizers.SGD, {**_SGD, **settings}
-        else:
-            make = imported(optimizer, "learner.with.optimizer")
-        return cls(
-            partial(factory, **arguments),
-            schema=schema,
-            loss=loss,
-            optimizer=partial(make, **settings),
-            **mine,
-        )
+        return cls(factory, schema=schema, **mine)
 
     def mli_propose_weights(self) -> Weights:
         """Train from the current model on the private training rows, and return the result.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
@@ -15,7 +15,6 @@ import torch
 from colearn.errors import ColearnError, ConfigError
 from colearn.interface import ColearnModel, ModelFormat, Weights
 from colearn.learners._family import Features
-from colearn.learners._importable import imported
 from colearn.learners._template import TemplateLearner
 from colearn.learners._torch_architecture import Architecture, ModuleFactory
 from colearn.learners._torch_compute import at_threads, checked_device
@@ -28,6 +27,7 @@ from colearn.learners._training_settings import (
     checked_length,
     checked_norm,
     checked_schema,
+    read_settings,
 )
 from colearn.schema import Schema
 
@@ -168,29 +168,10 @@ class TorchLearner(TemplateLearner):
         Raises:
             ConfigError: No module, or a setting that nobody knows.
         """
-        known = set(inspect.signature(cls).parameters) | set(
-            inspect.signature(TemplateLearner).parameters
-        )
-        mine = {key: settings.pop(key) for key in known & settings.keys()}
-        factory = imported(mine.pop("module", None), "learner.with.module")
-        arguments = settings.pop("module_with", {})
-        if not isinstance(arguments, Mapping):
-            raise ConfigError(f"[learner.with.module_with] must be a table, got {arguments!r}.")
-        loss, optimizer = mine.pop("loss", None), mine.pop("optimizer", None)
-        if isinstance(loss, str) and ":" in loss:
-            loss = imported(loss, "learner.with.loss")
-            loss = loss() if inspect.isclass(loss) else loss
-        if optimizer is None:
-            make, settings = torch.optim.SGD, {**_SGD, **settings}
-        else:
-            make = imported(optimizer, "learner.with.optimizer")
-        return cls(
-            partial(factory, **arguments),
-            schema=schema,
-            loss=loss,
-            optimizer=partial(make, **settings),
-            **mine,
-        )
+        known = set(inspect.signature(cls).parameters)
+        known |= set(inspect.signature(TemplateLearner).parameters)
+        factory, mine = read_settings(settings, known, "module", partial(torch.optim.SGD, **_SGD))
+        return cls(factory, schema=schema, **mine)
 
     def mli_propose_weights(self) -> Weights:
         """Train from the current model on the private training rows, and return the result.
