@@ -13,6 +13,7 @@ from colearn.tasks.partition import Split, partition
 from colearn.tasks.rare import fraud
 from colearn.tasks.tables import csv
 from colearn.tasks.toy import breast_cancer, diabetes, digits, iris, wine
+from colearn.tasks.trucks import scania
 
 __all__ = [
     "Division",
@@ -30,5 +31,6 @@ __all__ = [
     "iris",
     "mnist",
     "partition",
+    "scania",
     "wine",
 ]

@@ -1,8 +1,9 @@
-"""The records of a CSV file, with the line each one is on."""
+"""The records of a CSV file, with the line each one is on, and the numbers in its cells."""
 
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from csv import Error as CsvError
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from colearn.errors import ConfigError
 
-__all__ = ["CSV_BYTES_MAX", "read_records"]
+__all__ = ["CSV_BYTES_MAX", "finite_number", "read_records"]
 
 CSV_BYTES_MAX = 2**27
 """The most a CSV file may hold, in bytes: 128 MiB, because it is held in memory as text."""
@@ -38,6 +39,17 @@ def read_records(file: Path, bytes_max: int | None = None) -> Iterator[tuple[int
             raise ConfigError(f"{file}, line {rows.line_num}: {error}.") from error
         if record:
             yield rows.line_num, [cell.strip() for cell in record]
+
+
+def finite_number(text: str) -> float | None:
+    """Read a finite number, and None from everything else: nan, 1_000, other scripts' digits."""
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _read_text(file: Path, bytes_max: int) -> str:

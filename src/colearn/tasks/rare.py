@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from array import array
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from colearn.tasks._census import (
     CENSUS_NUMBERS,
     CENSUS_WIDTH,
 )
-from colearn.tasks._records import read_records
+from colearn.tasks._records import finite_number, read_records
 from colearn.tasks.base import Task
 
 __all__ = ["FRAUD_BYTES_MAX", "fraud"]
@@ -131,9 +130,8 @@ def _person(record: list[str]) -> tuple[list[float], int]:
 
 
 def _number(text: str) -> float:
-    # float() takes more than files of numbers hold: nan, 1_000 and the digits of every script.
-    number = float(text) if text.isascii() and "_" not in text else math.nan
-    if not math.isfinite(number):
+    number = finite_number(text)
+    if number is None:
         raise ValueError(f"expected a number, got {text!r}")
     return number
 

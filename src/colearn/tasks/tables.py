@@ -15,7 +15,7 @@ import numpy as np
 from colearn.errors import ConfigError
 from colearn.preprocess import impute
 from colearn.schema import Schema
-from colearn.tasks._records import CSV_BYTES_MAX, read_records
+from colearn.tasks._records import CSV_BYTES_MAX, finite_number, read_records
 from colearn.tasks.base import FloatArray, Task
 
 __all__ = ["CSV_BYTES_MAX", "csv"]
@@ -125,7 +125,7 @@ class _Column:
                     hint="List every value of the whole experiment in `categories`.",
                 )
             return [float(text == value) for value in self.values]
-        number = math.nan if text == "" else _number(text)
+        number = math.nan if text == "" else finite_number(text)
         if number is None:
             raise ConfigError(
                 f"{file}, line {line}: column {self.name!r} must be numbers, got {text!r}.",
@@ -229,21 +229,10 @@ def _listed(name: str, categories: Mapping[str, Sequence[str]]) -> tuple[str, ..
     return tuple(values)
 
 
-def _number(text: str) -> float | None:
-    """Read a finite number, and None from everything else: nan, 1_000, other scripts' digits."""
-    if not text.isascii() or "_" in text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _numbers(table: _Table, target: str) -> list[float]:
     numbers = []
     for text, line in zip(table.targets, table.lines, strict=True):
-        number = _number(text)
+        number = finite_number(text)
         if number is None:
             raise _bad_target(table, target, line, f"must be numbers, got {text!r}")
         numbers.append(number)
@@ -257,7 +246,7 @@ def _labels(
     for text, line in zip(table.targets, table.lines, strict=True):
         if not text:
             raise _bad_target(table, target, line, "is missing")
-    numbers = [_number(text) for text in table.targets]
+    numbers = [finite_number(text) for text in table.targets]
     whole = [int(number) for number in numbers if number is not None and number.is_integer()]
     if len(whole) == len(numbers) and not _are_text(classes):
         labels: list[int] | list[str] = whole
