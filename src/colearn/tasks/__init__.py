@@ -14,6 +14,7 @@ from colearn.tasks.rare import fraud
 from colearn.tasks.tables import csv
 from colearn.tasks.toy import breast_cancer, diabetes, digits, iris, wine
 from colearn.tasks.trucks import scania
+from colearn.tasks.xrays import xray
 
 __all__ = [
     "Division",
@@ -33,4 +34,5 @@ __all__ = [
     "partition",
     "scania",
     "wine",
+    "xray",
 ]
