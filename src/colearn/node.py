@@ -9,32 +9,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from colearn.asking import NoProposalError, ballot_of, monitored_by, proposal_of, said
 from colearn.core import Ballot, Due, Duty, Experiment, MotionKind, Phase, calls, decide
 from colearn.core.bindings import ZERO, commitment
 from colearn.core.experiment import NOBODY
 from colearn.errors import (
+    BlobTooLargeError,
     LedgerRejectedError,
     LocalProtocolError,
     StoreError,
-    WeightsError,
 )
 from colearn.identity import Key
-from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.ledger import Ledger
 from colearn.relay import Relay, signed_ballot
-from colearn.store import Archive
-from colearn.weights import NamedArrays, freeze, require_like
+from colearn.weights import DEFAULT_LIMITS
+from colearn.worker import Accept, Done, Job, Judge, Observation, Propose, Worker
 
-__all__ = ["FAILED", "Node", "Observation", "Origin"]
+__all__ = ["FAILED", "Carrier", "Node", "Observation", "Observer", "Origin"]
 
 FAILED = "00" * 31 + "01"
 """The note of a ballot whose voter could not judge: no approval, and nobody waits for it (P3.4)."""
 
 _LAST_ROUND = "the experiment ends with this round"
+
+_BRING_S = 60.0
+"""Seconds that fetching the weights of one job may take before the ledger is looked at again."""
 
 _log = logging.getLogger("colearn.node")
 _log.addHandler(logging.NullHandler())
@@ -55,27 +56,22 @@ class Origin:
     grows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a node saw in a round and the ledger does not tell.
+class Carrier(Protocol):
+    """Brings weights to the worker, and its proposals to the others."""
 
-    Attributes:
-        round_number: The round.
-        member: The learner's name.
-        vote_score: Of the proposal, on the learner's vote set; None where there is none.
-        test_score: On its test set.
-        failure: The kind of error, if the learner failed.
-        reason: Why there is no proposal, or why it is no weights of this model.
-        monitored: What the learner monitors beside its scores, by name.
-    """
+    def bring(self, digest: str, max_bytes: int, *, timeout_s: float) -> None:
+        """Have a blob where the worker reads it.
 
-    round_number: int
-    member: str
-    vote_score: float | None = None
-    test_score: float | None = None
-    failure: str = ""
-    reason: str = ""
-    monitored: dict[str, float | None] = field(default_factory=dict)
+        Raises:
+            StoreError: It cannot be had now.
+        """
+
+    def share(self, digest: str) -> None:
+        """Have a blob of the worker where the others can fetch it.
+
+        Raises:
+            StoreError: It cannot be given away now.
+        """
 
 
 class Observer(Protocol):
@@ -91,47 +87,51 @@ class Node:
     Attributes:
         name: The learner's name.
         key: Signs its calls.
-        learner: What trains and judges.
         finish: Whether the node stands for ending the experiment after the open round (7.7).
     """
 
     def __init__(
         self,
-        learner: MachineLearningInterface,
+        worker: Worker,
         key: Key,
         ledger: Ledger,
-        archive: Archive,
         origin: Origin,
         *,
         experiment: int = 1,
         name: str = "learner",
         observer: Observer | None = None,
         relay: Relay | None = None,
+        carrier: Carrier | None = None,
+        uri: str = "",
     ) -> None:
-        """Put a learner at a ledger; nothing is done before `step`.
+        """Put a worker at a ledger; nothing is done before `step`.
 
         Args:
-            learner: Holds model 0.
+            worker: Trains and judges; it begins with model 0.
             key: Its address is the member.
             ledger: A view; nodes of one process may share it.
-            archive: Where weights are; they may share that as well.
             origin: What to join with.
             experiment: Its number on the ledger.
             name: For observations and logs.
             observer: Told what the node sees.
             relay: Brings the node's open ballots; without one it casts them itself.
+            carrier: Moves weights between the worker and the others; None where they share a
+                store.
+            uri: Where others can fetch this node's weights, if it serves them; at most 256 bytes.
         """
         self.name = name
         self.key = key
-        self.learner = learner
         self.finish = False
+        self._worker = worker
         self._ledger = ledger
-        self._archive = archive
         self._origin = origin
         self._number = experiment
         self._observer = observer
         self._relay = relay
+        self._carrier = carrier
+        self._uri = uri
         self._model = origin.model
+        self._told: Job | None = None
         self._acts: dict[Duty, Callable[[Experiment], bool]] = {
             Duty.JOIN: self._join,
             Duty.WAKE: self._wake,
@@ -148,19 +148,24 @@ class Node:
         """The member's name on the ledger."""
         return self.key.address
 
+    @property
+    def due(self) -> Due:
+        """What the ledger's state, as far as it was read, asks of this node now."""
+        return decide(self._experiment(), self.address, self._ledger.now())
+
     def step(self) -> bool:
         """Do the one thing that is due, if any, and say whether anything was done.
+
+        While the worker is busy nothing that needs it is done; step again when it has ended.
 
         Raises:
             ColearnError: The ledger or the store failed; the step can be repeated. What the
                 learner raises is an outcome (P3.4), except KeyboardInterrupt and SystemExit.
         """
         self.catch_up()
-        experiment = self._experiment()
-        due = decide(experiment, self.address, self._ledger.now())
-        if self.finish and self._support_finish(experiment):
+        if self.finish and self._support_finish(self._experiment()):
             return True
-        return self._do(due, experiment)
+        return self._do(self.due, self._experiment())
 
     def catch_up(self) -> None:
         """Let the learner accept the ledger's model, if it has another one.
@@ -168,22 +173,14 @@ class Node:
         Raises:
             StoreError: The model cannot be fetched.
         """
-        model = self._experiment().model
+        experiment = self._experiment()
+        model = experiment.model
         if model in (self._model, ZERO):
             return
-        weights = self._archive.get(model)
-        # A learner that fails at this keeps its turn and its vote, as in the minimal driver (P3.7).
-        self._model = model
-        try:
-            self.learner.mli_accept_weights(Weights(weights=weights))
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        # Panics of native extensions derive from BaseException, and must not end the node either.
-        except BaseException as error:  # noqa: BLE001
-            experiment = self._experiment()
-            over = experiment.phase is Phase.OVER
-            closed = experiment.round.number if over else experiment.round.number - 1
-            self._fail("did not accept", error, closed)
+        over = experiment.phase is Phase.OVER
+        closed = experiment.round.number if over else experiment.round.number - 1
+        if self._work(Accept(closed, model)) is not None:
+            self._model = model
 
     def _do(self, due: Due, experiment: Experiment) -> bool:
         act = self._acts.get(due.duty)
@@ -227,17 +224,28 @@ class Node:
     def _propose(self, experiment: Experiment) -> bool:
         """Train and propose; who fails or has nothing new skips its turn at once (P3.6)."""
         number, parent = experiment.round.number, experiment.model
-        weights = self._proposal(experiment)
-        if weights is None:
+        if experiment.finish:
+            self._observe(Observation(number, self.name, reason=_LAST_ROUND))
             return self._submit(calls.Skip(self._number, number))
-        self._archive.put(weights)
-        return self._submit(calls.Propose(self._number, number, parent, 0, (weights.digest,), ""))
+        done = self._work(Propose(number, parent))
+        if done is None:
+            return False
+        if done.proposal is None:
+            return self._submit(calls.Skip(self._number, number))
+        if self._carrier is not None:
+            self._carrier.share(done.proposal)
+        candidates = (done.proposal,)
+        return self._submit(calls.Propose(self._number, number, parent, 0, candidates, self._uri))
 
     def _vote(self, experiment: Experiment) -> bool:
         """Judge every candidate, and cast one ballot, blind where the rules say so (7.4)."""
         if self._relayed(experiment):
             return False
-        ballots = [self._judged(digest, experiment) for digest in experiment.round.candidates]
+        current = experiment.round
+        done = self._work(Judge(current.number, experiment.model, current.candidates))
+        if done is None:
+            return False
+        ballots = done.ballots
         masks = sum(1 << index for index, each in enumerate(ballots) if each is Ballot.APPROVE)
         note = FAILED if Ballot.SILENT in ballots else ZERO
         abstain = Ballot.ABSTAIN in ballots
@@ -290,88 +298,47 @@ class Node:
         self._submit(calls.Motion(self._number, experiment.roster.epoch, kind, NOBODY))
         return True
 
-    # ----------------------------------------------------------------------- the learner
+    # ------------------------------------------------------------------------ the worker
 
-    def _proposal(self, experiment: Experiment) -> NamedArrays | None:
-        """Return what the learner proposes, checked as every voter will check it (P3.5)."""
-        number, model = experiment.round.number, self._archive.get(experiment.model)
-        if experiment.finish:
-            self._observe(Observation(number, self.name, reason=_LAST_ROUND))
-            return None
-        try:
-            begin: Callable[[int], None] | None = getattr(self.learner, "begin_round", None)
-            if callable(begin):
-                begin(number)
-            weights = self._frozen(proposal_of(self.learner), model)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except NoProposalError as error:
-            self._observe(Observation(number, self.name, reason=said(error)))
-            return None
-        except BaseException as error:  # noqa: BLE001  (as in catch_up)
-            reason = f"{type(error).__name__}: {said(error)}"
-            self._fail("made no proposal", error, number, reason)
-            return None
-        self._judge(weights)
-        return weights
+    def _work(self, job: Job) -> Done | None:
+        """Have a job done, and tell once what was seen; None while it is under way."""
+        self._bring(job)
+        done = self._worker.work(job)
+        if done is not None and job != self._told:
+            self._told = job
+            for observation in done.observations:
+                self._observe(observation)
+        return done
 
-    def _frozen(self, proposed: Weights, model: NamedArrays) -> NamedArrays:
-        arrays = proposed.weights
-        if not isinstance(arrays, dict):
-            raise NoProposalError(f"Expected a dict of numpy arrays, got {type(arrays).__name__}.")
-        try:
-            weights = freeze(arrays, limits=self._archive.limits, like=model.layout)
-            require_like(weights.layout, model.layout, grows=self._origin.grows)
-        except WeightsError as error:
-            raise NoProposalError(said(error)) from error
-        if weights.digest == model.digest:
-            raise NoProposalError("the proposal is the current model")
-        return weights
+    def _bring(self, job: Job) -> None:
+        """Have the weights of a job where the worker is."""
+        if self._carrier is None or self._worker.busy:
+            return
+        self._carrier.bring(job.model, DEFAULT_LIMITS.proposal_bytes, timeout_s=_BRING_S)
+        for digest in job.candidates if isinstance(job, Judge) else ():
+            self._bring_candidate(digest)
 
-    def _judged(self, digest: str, experiment: Experiment) -> Ballot:
-        """Return the ballot on one candidate; what cannot be had or verified is rejected (P3.4)."""
+    def _bring_candidate(self, digest: str) -> None:
+        """Fetch a candidate; who cannot have it in half of the time rejects it (P3.4)."""
+        assert self._carrier is not None
+        experiment = self._experiment()
+        left = max(experiment.round.deadline - self._ledger.now(), 2)
         try:
-            weights = self._archive.get(digest)
-            model = self._archive.get(experiment.model)
-            require_like(weights.layout, model.layout, grows=self._origin.grows)
-        except (StoreError, WeightsError) as error:
-            self._observe(Observation(experiment.round.number, self.name, reason=said(error)))
-            return Ballot.REJECT
-        return self._judge(weights)
-
-    def _judge(self, weights: NamedArrays) -> Ballot:
-        """Let the learner judge; an error costs its own vote alone (P3.7)."""
-        try:
-            entry = self.learner.mli_test_weights(Weights(weights=weights))
-            ballot, monitored = ballot_of(entry), monitored_by(self.learner)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  (as in catch_up)
-            self._fail("did not vote", error, self._round())
-            return Ballot.SILENT
-        if ballot is None:
-            self._observe(Observation(self._round(), self.name))
-            return Ballot.SILENT
-        self._observe_scores(entry, monitored)
-        return ballot
+            self._carrier.bring(
+                digest, DEFAULT_LIMITS.proposal_bytes, timeout_s=min(_BRING_S, left / 2)
+            )
+        except BlobTooLargeError as error:
+            _log.warning("%s: the proposal is refused: %s", self.name, error)
+        except StoreError as error:
+            if self._has_time(experiment):
+                raise
+            _log.warning("%s: the proposal cannot be had: %s", self.name, error)
 
     def _salt(self, experiment: Experiment) -> str:
         """Return 32 bytes that only the key's holder knows, equal again after a restart (7.4)."""
         domain, current = experiment.domain, experiment.round
         place = (domain.chain_id, domain.contract, self._number, current.number, current.key)
         return self.key.derive(f"salt {place}".encode()).hex()
-
-    def _round(self) -> int:
-        return self._experiment().round.number
-
-    def _observe_scores(self, entry: ProposedWeights, monitored: dict[str, float | None]) -> None:
-        scores = (entry.vote_score, entry.test_score)
-        self._observe(Observation(self._round(), self.name, *scores, monitored=monitored))
-
-    def _fail(self, what: str, error: BaseException, round_number: int, reason: str = "") -> None:
-        kind = type(error).__name__
-        _log.warning("%s %s: %s: %s", self.name, what, kind, said(error))
-        self._observe(Observation(round_number, self.name, failure=kind, reason=reason))
 
     def _observe(self, observation: Observation) -> None:
         if self._observer is not None:

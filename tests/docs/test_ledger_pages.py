@@ -24,6 +24,7 @@ from colearn.identity import Key, save
 from colearn.ledger.hosted import HostedLedger
 from colearn.node import Node, Origin
 from colearn.store import Archive, MemoryStore
+from colearn.worker import LocalWorker
 
 ROOT = Path(__file__).parents[2]
 LEDGER = (ROOT / "docs" / "ledger.md").read_text()
@@ -141,7 +142,12 @@ def test_nodes_take_part_as_the_page_says(tmp_path):
 
         def member(number):
             with view() as ledger:
-                node = Node(Echo(number), keys[number], ledger, Archive(store), origin)
+                node = Node(
+                    LocalWorker(Echo(number), Archive(store), origin.model),
+                    keys[number],
+                    ledger,
+                    origin,
+                )
                 return place["take_part"](node, ledger)
 
         with view() as ledger:

@@ -18,6 +18,7 @@ from colearn.ledger import EmbeddedLedger
 from colearn.node import Node, Origin
 from colearn.store import Archive, DirectoryStore
 from colearn.weights import freeze
+from colearn.worker import LocalWorker
 
 RULES = Rules(propose_s=20, vote_s=20, rounds=100)
 MODEL = freeze({"w": np.zeros(40)})
@@ -47,7 +48,8 @@ def main(folder, place):
     archive.put(MODEL)
     archive.store.put(TERMS)
     node = Node(
-        Echo(place), key(place), ledger, archive, Origin(SPECIFICATION, MODEL.digest),
+        LocalWorker(Echo(place), archive, MODEL.digest, name=f"member-{place}"),
+        key(place), ledger, Origin(SPECIFICATION, MODEL.digest),
         experiment=EXPERIMENT, name=f"member-{place}",
     )  # fmt: skip
     ledger.sync()

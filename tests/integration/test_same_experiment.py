@@ -28,6 +28,7 @@ from colearn.ledger import EmbeddedLedger
 from colearn.node import Node, Origin
 from colearn.store import Archive, DirectoryStore
 from colearn.weights import freeze
+from colearn.worker import LocalWorker
 
 SIZE, ROUNDS, EXPERIMENT = 5, 6, 1
 RULES = Rules(propose_s=600, vote_s=600, rounds=ROUNDS)
@@ -75,9 +76,10 @@ def played(view, folder):
     views[0].sync()
     roster = views[0].experiment(EXPERIMENT).roster.digest
     views[0].submit(KEYS[0], calls.Start(EXPERIMENT, roster))
+    walkers = [Walker(place) for place in range(len(KEYS))]
     nodes = [
-        Node(Walker(place), key, own, archive, origin, name=f"walker-{place}")
-        for place, (key, own) in enumerate(zip(KEYS, views, strict=True))
+        Node(LocalWorker(walker, archive, origin.model), key, own, origin, name=f"walker-{place}")
+        for place, (walker, key, own) in enumerate(zip(walkers, KEYS, views, strict=True))
     ]
     began = time.perf_counter()
     while sum(acted(node, own) for node, own in zip(nodes, views, strict=True)):
@@ -89,8 +91,8 @@ def played(view, folder):
         assert own.experiment(EXPERIMENT).round.todo == 0
         assert own.head == views[0].head
         own.close()
-    for node in nodes:
-        assert freeze({"w": node.learner.model}).digest == own.experiment(EXPERIMENT).model
+    for walker in walkers:
+        assert freeze({"w": walker.model}).digest == own.experiment(EXPERIMENT).model
     decided = [
         (event.round_number, event.proposer, event.result, event.model)
         for event in heard

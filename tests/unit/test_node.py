@@ -20,6 +20,7 @@ from colearn.ledger import EmbeddedLedger
 from colearn.node import FAILED, Node, Origin
 from colearn.store import Archive, MemoryStore
 from colearn.weights import freeze
+from colearn.worker import LocalWorker
 
 MODEL = freeze({"w": np.zeros(3)})
 
@@ -67,10 +68,14 @@ class Place:
 
     def node(self, number):
         return Node(
-            self.learners[number],
+            LocalWorker(
+                self.learners[number],
+                self.archive,
+                self.origin.model,
+                name=f"member-{number}",
+            ),
             self.keys[number],
             self.ledger,
-            self.archive,
             self.origin,
             name=f"member-{number}",
             observer=self.seen.append,

@@ -14,6 +14,7 @@ from colearn.node import Node, Origin
 from colearn.relay import Relay, signed_ballot
 from colearn.store import Archive, MemoryStore
 from colearn.weights import freeze
+from colearn.worker import LocalWorker
 
 MODEL = freeze({"w": np.zeros(3)})
 
@@ -45,7 +46,7 @@ def place(tmp_path):
     archive, relay = Archive(MemoryStore()), Relay(ledger, Key.from_seed(5, "relay"))
     origin = Origin("11" * 32, archive.put(MODEL))
     nodes = [
-        Node(Adder(says), key, ledger, archive, origin, relay=relay)
+        Node(LocalWorker(Adder(says), archive, origin.model), key, ledger, origin, relay=relay)
         for key, says in zip(keys, (True, True, None, True), strict=True)
     ]
     Group(nodes, ledger).establish(origin, Rules(propose_s=60, vote_s=60))

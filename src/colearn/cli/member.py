@@ -14,6 +14,7 @@ from colearn.identity import Key
 from colearn.ledger.evm import EvmLedger
 from colearn.node import Node, Origin
 from colearn.store import Archive, DirectoryStore
+from colearn.worker import LocalWorker
 
 __all__ = ["Place", "run_member"]
 
@@ -53,7 +54,8 @@ def run_member(place: Place) -> None:
     origin = Origin(place.specification, place.model)
     with EvmLedger(place.ledger) as ledger:
         learner = prepared.member(place.number)
-        node = Node(learner, key, ledger, archive, origin, name=name)
+        worker = LocalWorker(learner, archive, place.model, name=name)
+        node = Node(worker, key, ledger, origin, name=name)
         ledger.sync()
         while decide(ledger.experiment(1), key.address, ledger.now()).duty is not Duty.DONE:
             _go_on(node, ledger)

@@ -29,6 +29,7 @@ from colearn.ledger import EmbeddedLedger, Head
 from colearn.node import Node, Origin
 from colearn.store import Archive, BlobStore, DirectoryStore, MemoryStore
 from colearn.weights import NamedArrays
+from colearn.worker import LocalWorker
 
 __all__ = ["Collective"]
 
@@ -130,7 +131,14 @@ class Collective:
         clock.start(self._ledger.replica.stamp)
         self._group = Group(
             [
-                Node(learner, key, self._ledger, self._archive, origin, name=name, observer=journal)
+                Node(
+                    LocalWorker(learner, self._archive, origin.model, grows=grows, name=name),
+                    key,
+                    self._ledger,
+                    origin,
+                    name=name,
+                    observer=journal,
+                )
                 for learner, key, name in zip(self._learners, keys, self.names, strict=True)
             ],
             self._ledger,

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 
 from colearn.errors import ConfigError
 from colearn.experiment.records import finite_or_none
-from colearn.node import Observation
+from colearn.worker import Observation
 
 __all__ = ["Journal"]
 

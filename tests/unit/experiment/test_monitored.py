@@ -12,7 +12,7 @@ from colearn.asking import monitored_by
 from colearn.errors import ConfigError
 from colearn.experiment import RoundRecord, VoteInverter, parse_config, plan
 from colearn.experiment.journal import Journal
-from colearn.node import Observation
+from colearn.worker import Observation
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(180, 4))
