@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from colearn.learners._xgboost_trees import class_pattern
+from colearn.learners._boosted_trees import class_pattern
 from colearn.learners.xgboost import XGBoostLearner
 from colearn.weights import NO_NODE
 

@@ -16,7 +16,14 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "onnx", extra="onnx") from error
 
-__all__ = ["describe", "exact_thresholds", "external_tensors", "rename_output", "tell_labels"]
+__all__ = [
+    "describe",
+    "exact_thresholds",
+    "external_tensors",
+    "rename_output",
+    "rounded_down",
+    "tell_labels",
+]
 
 
 def describe(model: Any, facts: Mapping[str, str]) -> None:
@@ -81,18 +88,19 @@ def exact_thresholds(model: Any, trees: list[Any]) -> None:
             is_leaf = own.children_left[each] < 0
             if not is_leaf and own.feature[each] != found["nodes_featureids"].ints[place]:
                 raise ColearnError("The converted trees have other nodes than the model's.")
-            values.append(0.0 if is_leaf else _rounded_down(float(own.threshold[each])))
+            values.append(0.0 if is_leaf else float(rounded_down(own.threshold[each])))
         del found["nodes_values"].floats[:]
         found["nodes_values"].floats.extend(values)
 
 
-def _rounded_down(threshold: float) -> float:
+def rounded_down(thresholds: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the largest float32 that is not above each threshold, of the same shape."""
+    exact = np.asarray(thresholds, np.float64)
     with np.errstate(over="ignore"):
-        rounded = np.float32(threshold)
-    # As Python's floats: numpy would round the threshold too before it compares the two.
-    if float(rounded) > threshold:
-        rounded = np.nextafter(rounded, np.float32(-np.inf))
-    return float(rounded)
+        nearest = exact.astype(np.float32)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+    # Compared as float64: else numpy would round the threshold too.
+    return np.where(nearest.astype(np.float64) > exact, below, nearest)
 
 
 def external_tensors(model: Any) -> list[str]:

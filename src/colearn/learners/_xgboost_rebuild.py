@@ -1,7 +1,7 @@
 """XGBoost boosters from checked arrays and back (protocol 6.3).
 
 What XGBoost loads it believes: one wrong child and it reads foreign memory. So nobody's bytes are
-loaded here but those this module writes, from arrays of which `BoostedTrees.check` has seen every
+loaded here but those this module writes, from arrays of which `XGBoostTrees.check` has seen every
 node.
 """
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xgboost
 
 from colearn.errors import ColearnError
-from colearn.learners._xgboost_trees import BoostedTrees
+from colearn.learners._xgboost_trees import XGBoostTrees
 from colearn.learners._xgboost_ubjson import decoded, encoded
 from colearn.weights import NO_NODE
 
@@ -48,7 +48,7 @@ class Objective:
         return {"objective": self.name, **many}
 
 
-def nodes_of(booster: Any, first_round: int) -> BoostedTrees:
+def nodes_of(booster: Any, first_round: int) -> XGBoostTrees:
     """Return the trees a booster trained in this process has from `first_round` (from 0) on.
 
     Raises:
@@ -64,7 +64,7 @@ def nodes_of(booster: Any, first_round: int) -> BoostedTrees:
 
     left, condition = joined("left_children"), joined("split_conditions")
     leaf = left == NO_NODE
-    return BoostedTrees(
+    return XGBoostTrees(
         sizes=np.array([len(tree["left_children"]) for tree in trees], np.int32),
         left=left,
         right=joined("right_children"),
@@ -77,14 +77,14 @@ def nodes_of(booster: Any, first_round: int) -> BoostedTrees:
     )
 
 
-def rebuilt(trees: BoostedTrees, feature_count: int, objective: Objective) -> Any:
+def rebuilt(trees: XGBoostTrees, feature_count: int, objective: Objective) -> Any:
     """Return a booster, to be used by one thread, of trees that have been checked."""
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(model_bytes(trees, feature_count, objective)))
     return booster
 
 
-def model_bytes(trees: BoostedTrees, feature_count: int, objective: Objective) -> bytes:
+def model_bytes(trees: XGBoostTrees, feature_count: int, objective: Objective) -> bytes:
     """Return the model file that XGBoost would write for trees that have been checked.
 
     What only describes the training (gains, covers, the weights of inner nodes) is zero: it does
@@ -122,7 +122,7 @@ def model_bytes(trees: BoostedTrees, feature_count: int, objective: Objective) -
     return encoded(document)
 
 
-def _trees(trees: BoostedTrees, feature_count: int) -> Iterator[dict[str, Any]]:
+def _trees(trees: XGBoostTrees, feature_count: int) -> Iterator[dict[str, Any]]:
     leaf = trees.left == NO_NODE
     condition = np.where(leaf, trees.value, trees.threshold)
     column = np.where(leaf, np.int32(0), trees.feature)
@@ -156,7 +156,7 @@ def _trees(trees: BoostedTrees, feature_count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _parents(trees: BoostedTrees, leaf: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+def _parents(trees: XGBoostTrees, leaf: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """Return each node's parent, as a place within its tree."""
     offset = np.repeat(trees.starts, trees.sizes)
     inner = np.flatnonzero(~leaf)

@@ -1,170 +1,47 @@
-"""Boosted trees as arrays, checked before anything rebuilds them (protocol 6.3)."""
+"""XGBoost's trees as arrays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import WeightsError
-from colearn.weights import NO_NODE, NamedArrays, Trees
+from colearn.learners._boosted_trees import BoostedTrees
 
-__all__ = ["DEPTH_MAX", "NODES_MAX", "TREES_MAX", "BoostedTrees", "class_pattern"]
-
-TREES_MAX = 50_000
-"""Trees in one booster: XGBoost needs some kilobytes for each, however few nodes it has."""
-
-NODES_MAX = 2**22
-"""Nodes in one booster, all trees together: XGBoost needs some hundred bytes for each."""
-
-DEPTH_MAX = 32
-"""Edges from a root to a leaf: XGBoost walks some of its trees by recursion."""
-
-_GROWING = ("sizes", "left", "right", "feature", "threshold", "default_left", "value", "tree_info")
+__all__ = ["XGBoostTrees"]
 
 
 @dataclass(frozen=True, slots=True)
-class BoostedTrees:
-    """A booster as flat arrays; the nodes of one tree stand together, its root first.
+class XGBoostTrees(BoostedTrees):
+    """XGBoost's trees, float32: a row goes left where its value is below the threshold.
+
+    The base score is a probability for two classes, a margin for more, a value in regression.
 
     Attributes:
-        sizes: (trees,) int32, how many nodes each tree has.
-        left: (nodes,) int32, the left child's place within its tree; NO_NODE in a leaf.
-        right: (nodes,) int32, as `left`.
-        feature: (nodes,) int32, the column compared; NO_NODE in a leaf.
-        threshold: (nodes,) float32; rows with a value below this go left; 0 in a leaf.
         default_left: (nodes,) uint8, 1 where a row without the value goes left; 0 in a leaf.
-        value: (nodes,) float32, what a leaf adds to the margin; 0 elsewhere.
-        tree_info: (trees,) int32, the class each tree speaks of: 0, 1, ..., 0, 1, ...
-        base_score: (1,) float32, the prediction before any tree: a probability for two classes,
-            a margin for more, a value in regression.
     """
 
-    sizes: npt.NDArray[np.int32]
-    left: npt.NDArray[np.int32]
-    right: npt.NDArray[np.int32]
-    feature: npt.NDArray[np.int32]
-    threshold: npt.NDArray[np.float32]
+    dtypes: ClassVar[Mapping[str, npt.DTypeLike]] = MappingProxyType(
+        {
+            "threshold": np.float32,
+            "value": np.float32,
+            "base_score": np.float32,
+            "default_left": np.uint8,
+        }
+    )
+
     default_left: npt.NDArray[np.uint8]
-    value: npt.NDArray[np.float32]
-    tree_info: npt.NDArray[np.int32]
-    base_score: npt.NDArray[np.float32]
 
-    @staticmethod
-    def empty(base_score: float) -> BoostedTrees:
-        """Return the booster without trees, which predicts `base_score`."""
-        none, real = np.zeros(0, np.int32), np.zeros(0, np.float32)
-        score = np.array([base_score], np.float32)
-        return BoostedTrees(none, none, none, none, real, np.zeros(0, np.uint8), real, none, score)
-
-    @staticmethod
-    def of(model: NamedArrays) -> BoostedTrees:
-        """Return the arrays of `model` by name; their dtypes and ranks are those of model 0."""
-        return BoostedTrees(**dict(model))
-
-    def named(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    def followed_by(self, others: BoostedTrees) -> BoostedTrees:
-        """Return these trees, and behind them those of `others`."""
-        mine, theirs = self.named(), others.named()
-        grown = {name: np.concatenate([mine[name], theirs[name]]) for name in _GROWING}
-        return BoostedTrees(**grown, base_score=self.base_score)
-
-    def check(self, feature_count: int, trees_per_round: int) -> None:
-        """Refuse a booster that XGBoost could not evaluate in safety and in bounded time.
-
-        Numbers are finite because weights are (P3.5), and float32 because model 0 is.
-
-        Args:
-            feature_count: Columns of the experiment's data.
-            trees_per_round: 1, or one for each class where there are more than two.
-
-        Raises:
-            WeightsError: Too many trees or nodes, or one that is not well formed; names the
-                array, and where one node is wrong the tree and the node.
-        """
-        self._check_counts(trees_per_round)
-        self._as_trees().check(feature_count)
-        is_leaf = self.left == NO_NODE
+    def _check_nodes(self, is_leaf: npt.NDArray[np.bool_]) -> None:
+        if len(self.default_left) != len(is_leaf):
+            raise WeightsError(
+                f"Array 'default_left' must have {len(is_leaf)} nodes, got "
+                f"{len(self.default_left)}."
+            )
         self._refuse(self.default_left > 1, "default_left", "0 or 1")
         self._refuse(is_leaf & (self.default_left != 0), "default_left", "0 in a leaf")
-        self._refuse(~is_leaf & (self.value != 0), "value", "0 in a node with children")
-        self._check_depth()
-
-    def _check_counts(self, trees_per_round: int) -> None:
-        trees, nodes = len(self.sizes), len(self.left)
-        if trees > TREES_MAX or nodes > NODES_MAX:
-            raise WeightsError(
-                f"A booster may have {TREES_MAX} trees and {NODES_MAX} nodes, got {trees} and "
-                f"{nodes}."
-            )
-        if trees % trees_per_round:
-            raise WeightsError(
-                f"Array 'sizes' must have a multiple of {trees_per_round} trees, one for each "
-                f"class, got {trees}."
-            )
-        if not np.array_equal(self.tree_info, class_pattern(trees, trees_per_round)):
-            raise WeightsError(
-                f"Array 'tree_info' must run through the classes 0 to {trees_per_round - 1} in "
-                f"turn, once for each of {trees} trees."
-            )
-        for name in ("default_left", "value"):
-            if len(getattr(self, name)) != nodes:
-                raise WeightsError(
-                    f"Array {name!r} must have {nodes} nodes, got {len(getattr(self, name))}."
-                )
-
-    def _as_trees(self) -> Trees:
-        return Trees(
-            sizes=self.sizes,
-            left=self.left,
-            right=self.right,
-            feature=self.feature,
-            # The check of a forest compares thresholds and counts values, whatever their width.
-            threshold=self.threshold,  # type: ignore[arg-type]
-            value=self.value,  # type: ignore[arg-type]
-        )
-
-    def _check_depth(self) -> None:
-        """Walk all trees at once, a level at a time; their links have been checked."""
-        starts = self.starts
-        offset = np.repeat(starts, self.sizes)
-        level = starts
-        for _ in range(DEPTH_MAX + 1):
-            inner = level[self.left[level] != NO_NODE]
-            if not inner.size:
-                return
-            children = [offset[inner] + self.left[inner], offset[inner] + self.right[inner]]
-            level = np.concatenate(children)
-        raise WeightsError(
-            f"Array 'left', tree {self._tree_of(int(level[0]))}: expected at most {DEPTH_MAX} "
-            "nodes above each node, got more."
-        )
-
-    @property
-    def starts(self) -> npt.NDArray[np.int64]:
-        """The place of each tree's root among all nodes."""
-        sizes = self.sizes.astype(np.int64)
-        return np.asarray(np.cumsum(sizes) - sizes)
-
-    def _refuse(self, wrong: npt.NDArray[Any], name: str, expected: str) -> None:
-        if not wrong.any():
-            return
-        node = int(wrong.argmax())
-        tree = self._tree_of(node)
-        raise WeightsError(
-            f"Array {name!r}, tree {tree}, node {node - int(self.starts[tree])}: expected "
-            f"{expected}, got {getattr(self, name)[node]}."
-        )
-
-    def _tree_of(self, node: int) -> int:
-        return int(np.searchsorted(np.cumsum(self.sizes), node, side="right"))
-
-
-def class_pattern(trees: int, trees_per_round: int) -> npt.NDArray[np.int32]:
-    """Return the class of each of `trees` trees: 0, 1, ... in turn, (trees,)."""
-    return np.asarray(np.arange(trees, dtype=np.int32) % np.int32(trees_per_round))

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from inspect import signature
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from colearn.errors import ConfigError, WeightsError
-from colearn.interface import ColearnModel, ModelFormat, ProposedWeights, Weights
+from colearn.interface import ColearnModel, ModelFormat
+from colearn.learners._boosted_learner import BoostedLearner, template_settings
+from colearn.learners._boosted_settings import TreeSettings, refuse_unknown
 from colearn.learners._family import Features
-from colearn.learners._rows import Rows, as_matrix
-from colearn.learners._template import TemplateLearner
-from colearn.learners._xgboost_family import FEATURE_MAX, BoosterFamily
-from colearn.learners._xgboost_settings import ROUNDS_MAX, TreeSettings, refuse_unknown
-from colearn.learners._xgboost_trees import BoostedTrees
+from colearn.learners._rows import Rows
+from colearn.learners._xgboost_family import XGBoostFamily
+from colearn.learners._xgboost_settings import FIXED, REFUSED
+from colearn.learners._xgboost_trees import XGBoostTrees
 from colearn.schema import Schema
 
 __all__ = ["XGBoostLearner"]
 
 
-class XGBoostLearner(TemplateLearner):
+class XGBoostLearner(BoostedLearner):
     """A learner whose model is an XGBoost booster, for classes or for numbers.
 
     Trees travel as plain arrays and every node is checked before XGBoost sees it (6.3); no file of
     XGBoost is ever taken from anybody. Nothing is kept from one proposal to the next.
     """
+
+    _computes = "XGBoost computes in float32"
 
     def __init__(
         self,
@@ -79,36 +81,18 @@ class XGBoostLearner(TemplateLearner):
             min_child_weight=min_child_weight,
             max_bin=max_bin,
         )
-        own = {"family", "schema"}
-        settings = refuse_unknown(settings, signature(TemplateLearner).parameters.keys() - own)
-        if settings.get("damping") not in (None, 1.0):
-            raise ConfigError("A booster adds whole trees, so damping must be 1.")
+        settings = refuse_unknown(
+            "XGBoostLearner",
+            settings,
+            template_settings(),
+            fixed=FIXED,
+            refused=REFUSED,
+            own=[each.name for each in fields(TreeSettings)],
+        )
         width = np.shape(train[0])[-1] if features is None else features
         schema = Schema.of(width, classes, constant)
-        family = BoosterFamily(schema, trees)
+        family = XGBoostFamily(schema, trees)
         super().__init__(family, schema, train=train, vote=vote, **settings)
-        self._trees_max = ROUNDS_MAX * family.trees_per_round
-
-    @classmethod
-    def from_settings(cls, schema: Schema, **settings: Any) -> XGBoostLearner:
-        """Build the learner an experiment file describes; settings as the constructor's."""
-        settings.pop("model_seed", None)
-        return cls(
-            classes=schema.classes, features=schema.features, constant=schema.constant, **settings
-        )
-
-    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
-        """Judge `weights` on the private vote set, and vote (section 4).
-
-        Raises:
-            WeightsError: They are no weights of this model, or add more trees than any honest
-                proposal: a booster that is full of trees without effect would learn no more.
-        """
-        judged = super().mli_test_weights(weights)
-        added = len(weights.weights["sizes"]) - len(self._model["sizes"])
-        if added > self._trees_max:
-            raise WeightsError(f"A proposal may add {self._trees_max} trees, got {added}.")
-        return judged
 
     def mli_get_current_model(self) -> ColearnModel:
         """Return the current model as ONNX.
@@ -117,10 +101,14 @@ class XGBoostLearner(TemplateLearner):
             MissingExtraError: The extra `onnx` is not installed.
             ColearnError: The booster is still empty.
         """
-        from colearn.learners._xgboost_onnx import onnx_of  # noqa: PLC0415  (needs its extra)
+        from colearn.learners._boosted_onnx import (  # noqa: PLC0415  (needs its extra)
+            Branches,
+            onnx_of,
+        )
 
-        trees = BoostedTrees.of(self._model)
-        model = onnx_of(trees, len(self.schema.features), self.schema.classes)
+        trees = XGBoostTrees.of(self._model)
+        branches = Branches("BRANCH_LT", trees.threshold, trees.default_left)
+        model = onnx_of(trees, branches, len(self.schema.features), self.schema.classes)
         return ColearnModel(model_format=ModelFormat.ONNX, model=model)
 
     def _features(self, X: npt.ArrayLike) -> Features:
@@ -129,12 +117,4 @@ class XGBoostLearner(TemplateLearner):
         Raises:
             ConfigError: A value that has no place in it.
         """
-        matrix = as_matrix(X)
-        large = np.argwhere(abs(matrix) > FEATURE_MAX)
-        if len(large):
-            place = tuple(large[0].tolist())
-            raise ConfigError(
-                f"XGBoost computes in float32: expected values from {-FEATURE_MAX:g} to "
-                f"{FEATURE_MAX:g}, got {matrix[place]:g} at {place}."
-            )
-        return np.ascontiguousarray(matrix, np.float32)
+        return np.ascontiguousarray(super()._features(X), np.float32)

@@ -9,8 +9,9 @@ from colearn import Weights
 from colearn.errors import ColearnError
 from colearn.experiment import Collective, compare, parse_config, plan
 from colearn.interface import ModelFormat
+from colearn.learners._boosted_trees import NODES_MAX
 from colearn.learners._xgboost_rebuild import Objective, nodes_of, rebuilt
-from colearn.learners._xgboost_trees import NODES_MAX, BoostedTrees
+from colearn.learners._xgboost_trees import XGBoostTrees
 from colearn.learners._xgboost_ubjson import decoded, encoded
 from colearn.learners.xgboost import XGBoostLearner
 from colearn.weights import DEFAULT_LIMITS, NO_NODE, decode, freeze
@@ -165,7 +166,7 @@ def test_a_rebuilt_booster_predicts_bit_for_bit_as_the_trained_one(kind):
     gaps = np.where(RNG.random(ROWS.shape) < 0.3, np.float32(np.nan), ROWS)
     # Trained on gaps, so that `default_left` is not 0 everywhere; learners have none (6.2).
     rows = xgboost.DMatrix(gaps, y)
-    trees, start = BoostedTrees.empty(base), None
+    trees, start = XGBoostTrees.empty(base), None
     for rounds in (1, 3, 7):
         params = {
             **objective.params, "base_score": base, "max_depth": 5, "nthread": 1, "subsample": 0.8,

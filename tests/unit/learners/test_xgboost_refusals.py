@@ -17,8 +17,9 @@ from tests.boosters import (
 from colearn import Weights
 from colearn.errors import ConfigError, LearnerError, WeightsError
 from colearn.experiment import parse_config, plan
-from colearn.learners._xgboost_settings import ROUNDS_MAX
-from colearn.learners._xgboost_trees import DEPTH_MAX, NODES_MAX, TREES_MAX, BoostedTrees
+from colearn.learners._boosted_settings import ROUNDS_MAX
+from colearn.learners._boosted_trees import DEPTH_MAX, NODES_MAX, TREES_MAX
+from colearn.learners._xgboost_trees import XGBoostTrees
 from colearn.learners.xgboost import XGBoostLearner
 from colearn.weights import NO_NODE
 
@@ -74,7 +75,7 @@ def test_an_edited_leaf_is_refused(name, value, said):
         one.mli_test_weights(edited(arrays, name, leaf, value))
 
 
-@pytest.mark.parametrize("name", sorted(BoostedTrees.__annotations__))
+@pytest.mark.parametrize("name", sorted(each.name for each in dataclasses.fields(XGBoostTrees)))
 def test_an_array_longer_or_shorter_than_the_others_is_refused(name):
     one = grown(LEARNERS["many classes"](), 1)
     arrays = dict(one.mli_propose_weights().weights)
@@ -125,7 +126,7 @@ def test_a_booster_with_too_many_trees_or_nodes_is_refused():
     with pytest.raises(WeightsError, match=f"may have {TREES_MAX} trees"):
         learner(VALUES).mli_accept_weights(Weights(weights=more))
     wide = dataclasses.replace(
-        BoostedTrees.empty(0.0), left=np.broadcast_to(np.int32(-1), (NODES_MAX + 1,))
+        XGBoostTrees.empty(0.0), left=np.broadcast_to(np.int32(-1), (NODES_MAX + 1,))
     )
     with pytest.raises(WeightsError, match=f"{NODES_MAX} nodes"):
         wide.check(4, 1)
@@ -133,11 +134,11 @@ def test_a_booster_with_too_many_trees_or_nodes_is_refused():
 
 def test_a_proposal_padded_with_trees_that_do_nothing_is_refused():
     one = learner(VALUES)
-    proposal = BoostedTrees.of(one.mli_propose_weights().weights)
-    padding = BoostedTrees(**make_trees([[(NO_NODE, NO_NODE)]] * (ROUNDS_MAX - 2)))
+    proposal = XGBoostTrees.of(one.mli_propose_weights().weights)
+    padding = XGBoostTrees(**make_trees([[(NO_NODE, NO_NODE)]] * (ROUNDS_MAX - 2)))
     full = proposal.followed_by(padding)
     assert one.mli_test_weights(Weights(weights=full.named())).vote
-    over = full.followed_by(BoostedTrees(**make_trees([[(NO_NODE, NO_NODE)]])))
+    over = full.followed_by(XGBoostTrees(**make_trees([[(NO_NODE, NO_NODE)]])))
     with pytest.raises(WeightsError, match="may add 100 trees, got 101"):
         one.mli_test_weights(Weights(weights=over.named()))
     # Who catches up takes many proposals at once.
