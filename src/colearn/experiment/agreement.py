@@ -9,9 +9,10 @@ import numpy as np
 
 from colearn.errors import ConfigError, WeightsError
 from colearn.interface import MachineLearningInterface
+from colearn.schema import Schema
 from colearn.weights import NamedArrays, freeze, require_like
 
-__all__ = ["check_schemas", "common_model", "names_of"]
+__all__ = ["check_newcomer", "check_schemas", "common_model", "names_of", "weights_of"]
 
 
 def names_of(learners: Sequence[MachineLearningInterface]) -> tuple[str, ...]:
@@ -58,26 +59,42 @@ def common_model(learners: Sequence[MachineLearningInterface], names: Sequence[s
     Raises:
         ConfigError: Names the learner and the array.
     """
-    model = _weights_of(learners[0], names[0])
+    model = weights_of(learners[0], names[0])
     for name, learner in zip(names[1:], learners[1:], strict=True):
-        other = _weights_of(learner, name)
-        try:
-            require_like(other.layout, model.layout)
-        except WeightsError as error:
-            raise ConfigError(
-                f"Learner {name!r} starts from another model than {names[0]!r}: {error}"
-            ) from error
-        for array in model:
-            if not np.array_equal(model[array], other[array]):
-                raise ConfigError(
-                    f"Learner {name!r} starts from another model than {names[0]!r}: array "
-                    f"{array!r} differs.",
-                    hint="Give every learner the same model 0 (the same model_seed).",
-                )
+        _require_same(weights_of(learner, name), model, name, repr(names[0]))
     return model
 
 
-def _weights_of(learner: MachineLearningInterface, name: str) -> NamedArrays:
+def check_newcomer(
+    learner: MachineLearningInterface, name: str, schema: Schema | None, model: NamedArrays
+) -> None:
+    """Refuse a learner that does not fit an experiment which others have agreed on (6.1).
+
+    Args:
+        learner: As it is before any round.
+        name: What errors call it.
+        schema: The experiment's; None where it has none.
+        model: The experiment's model 0.
+
+    Raises:
+        ConfigError: Names the column, the class or the array.
+    """
+    own: Any = getattr(learner, "schema", None)
+    if schema is not None and own is not None:
+        difference = schema.difference(own)
+        if difference is not None:
+            raise ConfigError(
+                f"Learner {name!r} has another schema than the experiment: {difference}."
+            )
+    _require_same(weights_of(learner, name), model, name, "the experiment")
+
+
+def weights_of(learner: MachineLearningInterface, name: str) -> NamedArrays:
+    """Return a learner's current weights, which nobody can change.
+
+    Raises:
+        ConfigError: They are no dict of numpy arrays.
+    """
     weights = learner.mli_get_current_weights().weights
     if not isinstance(weights, dict):
         raise ConfigError(
@@ -85,3 +102,19 @@ def _weights_of(learner: MachineLearningInterface, name: str) -> NamedArrays:
             hint="Only run_one_round takes other weights.",
         )
     return freeze(weights)
+
+
+def _require_same(own: NamedArrays, model: NamedArrays, name: str, whose: str) -> None:
+    try:
+        require_like(own.layout, model.layout)
+    except WeightsError as error:
+        raise ConfigError(
+            f"Learner {name!r} starts from another model than {whose}: {error}"
+        ) from error
+    for array in model:
+        if not np.array_equal(model[array], own[array]):
+            raise ConfigError(
+                f"Learner {name!r} starts from another model than {whose}: array {array!r} "
+                "differs.",
+                hint="Give every learner the same model 0 (the same model_seed).",
+            )

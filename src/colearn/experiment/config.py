@@ -13,6 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from colearn.core import exact_threshold
+from colearn.core.rules import DURATION_MAX_S
 from colearn.errors import ConfigError
 
 __all__ = ["ExperimentConfig", "load_config", "parse_config"]
@@ -91,6 +92,22 @@ class LedgerConfig(_Section):
     """NORMAL outlives a killed process; FULL outlives a power failure too, and takes longer."""
 
 
+_Seconds = Annotated[int, Field(ge=1, le=DURATION_MAX_S)]
+
+
+class PhasesConfig(_Section):
+    """How long the phases of a round may last where each learner runs by itself (7.2).
+
+    A run in one process waits for everybody, and ignores them.
+    """
+
+    propose_s: _Seconds = 600
+    vote_s: _Seconds = 300
+    reveal_s: Annotated[int, Field(ge=0, le=DURATION_MAX_S)] = 0
+    """0 for open votes; above it votes are blind until they are revealed (7.4)."""
+    early_close: bool = True
+
+
 class ExperimentConfig(_Section):
     """One experiment; see docs/guide.md for every key."""
 
@@ -105,11 +122,13 @@ class ExperimentConfig(_Section):
     preprocess: PreprocessConfig = PreprocessConfig()
     hostile: HostileConfig = HostileConfig()
     ledger: LedgerConfig = LedgerConfig()
+    phases: PhasesConfig = PhasesConfig()
 
     def terms(self) -> dict[str, Any]:
-        """Return what the specification holds of the experiment (6.1): all but the ledger's own."""
-        # Where the calls are ordered is no part of what was agreed on.
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"ledger"})
+        """Return what the specification holds of the experiment (6.1) beside its rules."""
+        # Where the calls are ordered is no part of what was agreed on; the phases are rules.
+        apart = {"ledger", "phases"}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=apart)
 
     def to_toml(self) -> str:
         """Return the experiment as a file that `load_config` reads back equal."""

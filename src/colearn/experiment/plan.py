@@ -18,7 +18,7 @@ from colearn.interface import MachineLearningInterface
 from colearn.preprocess import Scaling, local_moments, shared_scaling
 from colearn.tasks import Division, Split, Task, divide
 
-__all__ = ["Plan", "imported", "plan"]
+__all__ = ["Plan", "imported", "plan", "task_of"]
 
 _FIRST_NAMES = ("ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hana", "ivo", "june")
 _LIAR_NAME = "mallory"
@@ -35,6 +35,7 @@ class Plan:
         X: The scaled features, float64 (rows, features).
         names: The learners, in join order.
         liars: Those of them that lie.
+        own_seed: Decides what a single learner draws, where it is not the experiment's seed.
     """
 
     config: ExperimentConfig
@@ -43,6 +44,7 @@ class Plan:
     X: npt.NDArray[np.float64]
     names: tuple[str, ...]
     liars: frozenset[str]
+    own_seed: int | None = None
 
     def group(self) -> list[MachineLearningInterface]:
         """Return the learners of the collective; those that lie included."""
@@ -79,6 +81,7 @@ class Plan:
         settings: dict[str, Any],
     ) -> MachineLearningInterface:
         config, task, test = self.config, self.task, self.division.test
+        seed = config.seed if self.own_seed is None else self.own_seed
         make = imported(config.learner.use, "learner.use")
         make = getattr(make, "from_settings", make)
         given = {
@@ -87,7 +90,7 @@ class Plan:
             "test": (self.X[test], task.y[test]),
             "schema": task.schema,
             "name": name,
-            "seed": _learner_seed(config.seed, name, self.names),
+            "seed": _learner_seed(seed, name, self.names),
             "model_seed": config.seed,
             "mode": config.vote.mode,
             "z": config.vote.z,
@@ -105,13 +108,7 @@ def plan(config: ExperimentConfig) -> Plan:
     Raises:
         ConfigError: Something in the file does not fit; names the key.
     """
-    make = imported(config.task.use, "task.use")
-    task = _called(make, {}, config.task.settings, "task.with")
-    if not isinstance(task, Task):
-        raise ConfigError(
-            f"[task.use] {config.task.use} must return a colearn.tasks.Task, got "
-            f"{type(task).__name__}."
-        )
+    task = task_of(config)
     division = divide(
         task,
         Split(**config.task.split.model_dump()),
@@ -122,6 +119,22 @@ def plan(config: ExperimentConfig) -> Plan:
     names, liars = _names(config, task)
     scaling = _scaling(config, task, division)
     return Plan(config, task, division, scaling.apply(task.X), names, liars)
+
+
+def task_of(config: ExperimentConfig) -> Task:
+    """Load the task of an experiment.
+
+    Raises:
+        ConfigError: `task.use` or `task.with` does not fit; names the key.
+    """
+    make = imported(config.task.use, "task.use")
+    task = _called(make, {}, config.task.settings, "task.with")
+    if not isinstance(task, Task):
+        raise ConfigError(
+            f"[task.use] {config.task.use} must return a colearn.tasks.Task, got "
+            f"{type(task).__name__}."
+        )
+    return task
 
 
 def imported(use: str, key: str) -> Callable[..., Any]:
