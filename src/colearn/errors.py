@@ -19,7 +19,9 @@ The tree; a name in brackets is a builtin the class also derives from::
     └── StoreError                a store of blobs failed, or was asked for nonsense
         ├── BlobNotFoundError     it has no blob of this digest
         ├── DigestMismatchError   it gave other bytes than those of the digest
-        └── BlobTooLargeError     the blob is larger than the caller allows
+        ├── BlobTooLargeError     the blob is larger than the caller allows
+        ├── PeerUnreachableError  nobody who may have it can be reached, or answers as agreed
+        └── PeerTimeoutError      it did not come in time, or came too slowly
 
     ColearnWarning [UserWarning]  something works, but not as well as the user is likely to think
 
@@ -43,6 +45,8 @@ __all__ = [
     "LedgerUnavailableError",
     "LocalProtocolError",
     "MissingExtraError",
+    "PeerTimeoutError",
+    "PeerUnreachableError",
     "ProtocolError",
     "RemoteProtocolError",
     "SignatureError",
@@ -191,6 +195,14 @@ class DigestMismatchError(StoreError):
 
 class BlobTooLargeError(StoreError):
     """The blob is larger than the caller allows; it was not read."""
+
+
+class PeerUnreachableError(StoreError):
+    """Nobody who may have the blob can be reached, or answers as the protocol says."""
+
+
+class PeerTimeoutError(StoreError):
+    """The blob did not come in the time that it had, or came too slowly to go on."""
 
 
 class ColearnWarning(UserWarning):

@@ -3,6 +3,16 @@
 from colearn.store.archive import Archive
 from colearn.store.base import BlobStore
 from colearn.store.directory import DirectoryStore
+from colearn.store.draft import Draft
+from colearn.store.holding import HoldingStore, Remote
 from colearn.store.memory import MemoryStore
 
-__all__ = ["Archive", "BlobStore", "DirectoryStore", "MemoryStore"]
+__all__ = [
+    "Archive",
+    "BlobStore",
+    "DirectoryStore",
+    "Draft",
+    "HoldingStore",
+    "MemoryStore",
+    "Remote",
+]

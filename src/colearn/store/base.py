@@ -15,7 +15,7 @@ from colearn.errors import (
     StoreError,
 )
 
-__all__ = ["BlobStore"]
+__all__ = ["BlobStore", "check_digest", "check_limit"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -64,9 +64,8 @@ class BlobStore(ABC):
             StoreError: The text is no digest, or the store failed.
             ConfigError: `max_bytes` is no whole number from 0.
         """
-        _check(digest)
-        if type(max_bytes) is not int or max_bytes < 0:
-            raise ConfigError(f"max_bytes must be a whole number from 0, got {max_bytes!r}.")
+        check_digest(digest)
+        check_limit(max_bytes)
         with self._guarded("read", digest):
             data = self._bounded(digest, max_bytes)
         if hashlib.sha256(data).hexdigest() != digest:
@@ -82,7 +81,7 @@ class BlobStore(ABC):
         Raises:
             StoreError: The text is no digest, or the store failed.
         """
-        _check(digest)
+        check_digest(digest)
         with self._guarded("look for", digest):
             return bool(self._has(digest))
 
@@ -99,7 +98,7 @@ class BlobStore(ABC):
                 name = next(names, None)
                 if name is None:
                     return
-                _check(name)
+                check_digest(name)
             yield name
 
     @abstractmethod
@@ -160,8 +159,22 @@ class BlobStore(ABC):
             ) from error
 
 
-def _check(digest: str) -> None:
-    # Before any adapter makes a path, an address or a key of it.
+def check_digest(digest: str) -> None:
+    """Refuse what is no digest, before anybody makes a path, an address or a key of it.
+
+    Raises:
+        StoreError: It is not 64 lower-case hexadecimal digits.
+    """
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         got = repr(digest[:80]) if isinstance(digest, str) else type(digest).__name__
         raise StoreError(f"A digest must be 64 lower-case hexadecimal digits, got {got}.")
+
+
+def check_limit(max_bytes: int) -> None:
+    """Refuse a limit that is none.
+
+    Raises:
+        ConfigError: It is no whole number from 0.
+    """
+    if type(max_bytes) is not int or max_bytes < 0:
+        raise ConfigError(f"max_bytes must be a whole number from 0, got {max_bytes!r}.")

@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from colearn.errors import BlobNotFoundError, BlobTooLargeError, StoreError
-from colearn.store.base import BlobStore
+from colearn.store.base import BlobStore, check_digest, check_limit
+from colearn.store.draft import CAREFULLY, PARTIAL, Draft
 
-__all__ = ["STALE_AFTER_S", "DirectoryStore"]
+__all__ = ["RESUMED_WITHIN_S", "STALE_AFTER_S", "DirectoryStore"]
 
 STALE_AFTER_S = 3600
 """Seconds after its last write until a draft is taken for one whose writer was killed."""
 
+RESUMED_WITHIN_S = 24 * 3600
+"""Seconds after its last byte until a blob on its way is one that nobody waits for any more."""
+
 _NAME = re.compile("[0-9a-f]{64}")
 _DRAFT = re.compile(r"\.[0-9a-f]{16}\.draft")
-
-# What a system does not have (Windows has neither) it needs no flag for. Not to wait, because a
-# pipe in the place of a blob must not stop the program.
-_CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_PARTIAL = re.compile(r"\.[0-9a-f]{64}" + re.escape(PARTIAL))
 
 
 class DirectoryStore(BlobStore):
@@ -36,6 +37,7 @@ class DirectoryStore(BlobStore):
     sees the whole file or none, any number of processes may write the same blob, and a killed
     writer leaves nothing but a draft, which is deleted once it is an hour old. A file that is
     damaged is replaced when its blob is stored again. Names that are links are not followed.
+    A blob that is received piece by piece keeps what came for a day.
 
     Attributes:
         path: The folder.
@@ -57,6 +59,48 @@ class DirectoryStore(BlobStore):
             if self.path.exists() and not self.path.is_dir():
                 raise StoreError(f"{self.path} is no folder.", hint="Name another one.")
         self._delete_stale_drafts()
+
+    def receive(self, digest: str, max_bytes: int) -> Draft:
+        """Return where the bytes of a blob go while they come; it knows how many are there.
+
+        Two that receive one blob at once do not disturb each other: the later one begins anew.
+
+        Args:
+            digest: Of the blob.
+            max_bytes: The most it may have.
+
+        Raises:
+            StoreError: The text is no digest, or the folder cannot be written.
+            ConfigError: `max_bytes` is no whole number from 0.
+        """
+        check_digest(digest)
+        check_limit(max_bytes)
+        with self._reported(""):
+            self.path.mkdir(parents=True, exist_ok=True)
+        return Draft(digest, max_bytes, self.path, reported=self._reported, fsync=self._fsync)
+
+    def path_of(self, digest: str) -> Path:
+        """Return the file of a blob that is here, for those who map it; do not write to it.
+
+        Raises:
+            BlobNotFoundError: It is not here.
+            StoreError: The text is no digest, or the folder cannot be looked at.
+        """
+        if not self.has(digest):
+            raise BlobNotFoundError(f"There is no blob {digest} in {self.path}.")
+        return self.path / digest
+
+    @contextmanager
+    def opened(self, digest: str) -> Iterator[BinaryIO]:
+        """Open the file of a blob to read it: a regular file, and nothing that a link points to.
+
+        Raises:
+            BlobNotFoundError: It is not here.
+            StoreError: The text is no digest, or what has its name cannot be read.
+        """
+        check_digest(digest)
+        with self._reported(digest), self._opened(digest) as file:
+            yield file
 
     def _put(self, digest: str, data: bytes) -> None:
         if self._is_stored(digest, data):
@@ -143,9 +187,11 @@ class DirectoryStore(BlobStore):
 
     def _delete_stale_drafts(self) -> None:
         """Delete the drafts of killed writers; one that is written at this moment is young."""
-        border = time.time() - STALE_AFTER_S
+        now = time.time()
         for entry in self._entries():
-            if _DRAFT.fullmatch(entry.name):
+            draft, partial = _DRAFT.fullmatch(entry.name), _PARTIAL.fullmatch(entry.name)
+            if draft or partial:
+                border = now - (STALE_AFTER_S if draft else RESUMED_WITHIN_S)
                 # Gone already, or not ours to delete: neither keeps the store from working.
                 with suppress(OSError):
                     if entry.stat(follow_symlinks=False).st_mtime < border:
@@ -181,4 +227,4 @@ def _no_regular_file(path: Path) -> StoreError:
 
 
 def _without_following(path: str, flags: int) -> int:
-    return os.open(path, flags | _CAREFULLY)
+    return os.open(path, flags | CAREFULLY)
