@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from colearn.interface import Weights as Weights
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
     from colearn.learners.keras import KerasLearner as KerasLearner
+    from colearn.learners.lightgbm import LightGBMLearner as LightGBMLearner
     from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.onnx import convert_model_to_onnx as convert_model_to_onnx
     from colearn.learners.onnx import deser_model as deser_model
@@ -38,6 +39,7 @@ _HOMES = {
     "DiffPrivConfig": "colearn.interface",
     "ErrorCodes": "colearn.interface",
     "KerasLearner": "colearn.learners",
+    "LightGBMLearner": "colearn.learners",
     "LoraLearner": "colearn.learners",
     "MachineLearningInterface": "colearn.interface",
     "ModelFormat": "colearn.interface",
@@ -61,6 +63,7 @@ __all__ = [
     "DiffPrivConfig",
     "ErrorCodes",
     "KerasLearner",
+    "LightGBMLearner",
     "LoraLearner",
     "MachineLearningInterface",
     "ModelFormat",

@@ -200,6 +200,9 @@ ADAPTERS = {
     "xgboost binary": Adapter(trees("XGBoostLearner", 2), BINARY, "xgboost", "xgboost"),
     "xgboost multi": Adapter(trees("XGBoostLearner", 3), LABELS, "xgboost", "xgboost"),
     "xgboost regression": Adapter(trees("XGBoostLearner"), VALUES, "xgboost", "xgboost"),
+    "lightgbm binary": Adapter(trees("LightGBMLearner", 2), BINARY, "lightgbm", "lightgbm"),
+    "lightgbm multi": Adapter(trees("LightGBMLearner", 3), LABELS, "lightgbm", "lightgbm"),
+    "lightgbm regression": Adapter(trees("LightGBMLearner"), VALUES, "lightgbm", "lightgbm"),
 }
 
 

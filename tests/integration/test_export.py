@@ -45,6 +45,7 @@ RUNS = {
     "bayes": ("iris", "SklearnLearner", 'estimator = "sklearn.naive_bayes:GaussianNB"'),
     "forest": ("iris", "RandomForestLearner", "forest = { max_depth = 4 }"),
     "booster": ("breast_cancer", "XGBoostLearner", ""),
+    "leafwise": ("iris", "LightGBMLearner", ""),
     "keras": ("iris", "KerasLearner", 'model = "colearn.learners.keras_models:mlp"'),
     "torch": ("iris", "TorchLearner", 'module = "colearn.learners.torch_models:mlp"'),
 }

@@ -47,6 +47,10 @@ def xgboost():
     from colearn import XGBoostLearner
     return XGBoostLearner(trees_per_proposal=10, **rows)
 
+def lightgbm():
+    from colearn import LightGBMLearner
+    return LightGBMLearner(trees_per_proposal=10, **rows)
+
 def keras():
     from functools import partial
     from colearn import KerasLearner
@@ -73,7 +77,9 @@ def ticks_of(adapter):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("adapter", ["sgd", "mlp", "forest", "torch", "xgboost", "keras"])
+@pytest.mark.parametrize(
+    "adapter", ["sgd", "mlp", "forest", "torch", "xgboost", "lightgbm", "keras"]
+)
 def test_a_learner_computes_on_one_thread(adapter):
     first, *others = ticks_of(adapter)
     # A thread that only waits is woken now and then; one that computes has a share.

@@ -19,7 +19,7 @@ import pytest
 
 from colearn import RandomForestLearner, Weights
 from colearn.errors import LearnerError, WeightsError
-from colearn.learners import XGBoostLearner
+from colearn.learners import LightGBMLearner, XGBoostLearner
 from colearn.weights import NO_NODE
 
 SEED = int(os.environ.get("COLEARN_SEED", "1"))
@@ -39,6 +39,9 @@ ADAPTERS = {
     "boosted two": lambda: XGBoostLearner(**settings(LABELS % 2, [0, 1])),
     "boosted classes": lambda: XGBoostLearner(**settings(LABELS, range(3))),
     "boosted values": lambda: XGBoostLearner(**settings(ROWS[:, 0], None)),
+    "leafwise two": lambda: LightGBMLearner(**settings(LABELS % 2, [0, 1])),
+    "leafwise classes": lambda: LightGBMLearner(**settings(LABELS, range(3))),
+    "leafwise values": lambda: LightGBMLearner(**settings(ROWS[:, 0], None)),
 }
 
 
@@ -146,6 +149,7 @@ def scatter_numbers(arrays, rng):
     )
     if arrays["value"].ndim == 1:
         arrays["value"][:] = np.where(leaf, rng.normal(size=size) * 1e30, 0)
+    if "default_left" in arrays:
         arrays["default_left"][:] = ~leaf & (rng.random(size) < 0.5)
 
 
@@ -258,6 +262,8 @@ def cached(adapter):
         ("forest classes", "feature", 10**8),
         ("boosted classes", "feature", 10**7),
         ("boosted classes", "left", 0),
+        ("leafwise classes", "feature", 10**7),
+        ("leafwise classes", "left", 0),
     ],
 )
 def test_without_the_checks_the_same_process_dies_or_hangs(adapter, name, value):

@@ -48,6 +48,7 @@ def test_core_and_errors_stand_on_plain_values_alone(path):
                 "torch",
                 "keras",
                 "xgboost",
+                "lightgbm",
                 "transformers",
                 "peft",
             },

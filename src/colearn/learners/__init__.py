@@ -10,6 +10,7 @@ from colearn.errors import MissingExtraError
 if TYPE_CHECKING:
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
     from colearn.learners.keras import KerasLearner as KerasLearner
+    from colearn.learners.lightgbm import LightGBMLearner as LightGBMLearner
     from colearn.learners.lora import LoraLearner as LoraLearner
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
     from colearn.learners.torch import TorchLearner as TorchLearner
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KerasLearner",
+    "LightGBMLearner",
     "LoraLearner",
     "RandomForestLearner",
     "SklearnLearner",
@@ -26,6 +28,7 @@ __all__ = [
 
 _HOMES = {
     "KerasLearner": ("colearn.learners.keras", "keras", "keras"),
+    "LightGBMLearner": ("colearn.learners.lightgbm", "lightgbm", "lightgbm"),
     "LoraLearner": ("colearn.learners.lora", "peft", "lora"),
     "RandomForestLearner": ("colearn.learners.forest", "scikit-learn", "sklearn"),
     "SklearnLearner": ("colearn.learners.sklearn", "scikit-learn", "sklearn"),
