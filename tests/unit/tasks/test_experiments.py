@@ -48,11 +48,11 @@ def test_a_network_learns_pictures_in_folders(tmp_path):
         tmp_path,
         """
         name = "xray"
-        rounds = 3
+        rounds = 4
         [task]
         use = "colearn.tasks:xray"
         with = { path = ".", side = 12, rows = 120 }
-        split = { learners = 2 }
+        split = { learners = 3 }
         [learner]
         use = "colearn.learners:TorchLearner"
         [learner.with]
