@@ -19,6 +19,7 @@ __all__ = [
     "grown_roster",
     "origin",
     "proposal_key",
+    "separator",
     "word",
 ]
 
@@ -104,11 +105,12 @@ def ballot_digest(
         + bytes.fromhex(ballot.note)
         + word(ballot.abstain)
     )
-    return keccak256(b"\x19\x01" + _separator(domain) + struct)
+    return keccak256(b"\x19\x01" + separator(domain) + struct)
 
 
 @lru_cache(maxsize=64)
-def _separator(domain: Domain) -> bytes:
+def separator(domain: Domain) -> bytes:
+    """Return the EIP-712 domain separator of ballots, and of messages between members (7.6)."""
     return keccak256(
         _DOMAIN_TYPE + _NAME + _VERSION + word(domain.chain_id) + _address(domain.contract)
     )

@@ -2,5 +2,27 @@
 
 from colearn.identity.key import Key
 from colearn.identity.keystore import KeyFile, describe, load, save
+from colearn.identity.request import (
+    Claim,
+    Freshness,
+    Statement,
+    read_head,
+    read_request,
+    sign_head,
+    sign_request,
+)
 
-__all__ = ["Key", "KeyFile", "describe", "load", "save"]
+__all__ = [
+    "Claim",
+    "Freshness",
+    "Key",
+    "KeyFile",
+    "Statement",
+    "describe",
+    "load",
+    "read_head",
+    "read_request",
+    "save",
+    "sign_head",
+    "sign_request",
+]
