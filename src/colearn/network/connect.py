@@ -1,0 +1,155 @@
+"""From an invitation to its ledger and its blobs (7.8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from colearn.errors import ConfigError, LedgerTamperedError
+from colearn.identity import Key
+from colearn.ledger import EmbeddedLedger, Ledger
+from colearn.ledger.evm_url import is_evm_url
+from colearn.network.invitation import DIRECTORY, EMBEDDED, Invitation, is_web_url
+from colearn.store import DirectoryStore, HoldingStore, Remote
+from colearn.store.draft import Draft
+from colearn.weights import DEFAULT_LIMITS
+
+__all__ = ["FolderRemote", "drift_of", "genesis_of", "open_ledger", "open_ledger_at", "open_store"]
+
+_LEDGER_HINT = (
+    "Write http://HOST:PORT or https://HOST for a hosted ledger, evm+http://HOST:PORT/0xCONTRACT "
+    "for a contract, or embedded:/PATH/ledger.db for trials on one machine."
+)
+
+
+def open_ledger(
+    invitation: Invitation,
+    *,
+    ca_file: Path | None = None,
+    node_url: str | None = None,
+) -> Ledger:
+    """Open the ledger of an invitation; no row is read yet.
+
+    Args:
+        invitation: Names the ledger, and the genesis that it must have.
+        ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
+        node_url: For a contract, another address of it, through a node of one's own.
+
+    Raises:
+        ConfigError: There is no ledger there.
+        LedgerUnavailableError: It does not answer.
+        LedgerTamperedError: It is another log than the invitation names.
+        MissingExtraError: It needs the extra `network` or `evm`.
+    """
+    url = invitation.ledger if node_url is None else node_url
+    if node_url is not None:
+        _require_same_contract(invitation.ledger, node_url)
+    return open_ledger_at(url, genesis=invitation.genesis, ca_file=ca_file)
+
+
+def open_ledger_at(url: str, *, genesis: str | None = None, ca_file: Path | None = None) -> Ledger:
+    """Open the ledger of an address.
+
+    Args:
+        url: As in an invitation.
+        genesis: The digest of the genesis that a log must have; None where it is not known.
+        ca_file: As `open_ledger`.
+
+    Raises:
+        ColearnError: As `open_ledger`.
+    """
+    if is_evm_url(url):
+        from colearn.ledger.evm import EvmLedger  # noqa: PLC0415  (needs its extra)
+
+        return EvmLedger(url)
+    if url.startswith(EMBEDDED):
+        ledger = EmbeddedLedger(Path(url.removeprefix(EMBEDDED)))
+        if genesis is not None and ledger.genesis.digest != genesis:
+            there = ledger.genesis.digest
+            ledger.close()
+            raise LedgerTamperedError(
+                f"The log {url} has genesis {there}, and {genesis} was expected.",
+                entry=0,
+                rule="7.9",
+                hint="Ask the creator for the address and the digest.",
+            )
+        return ledger
+    if not is_web_url(url):
+        raise ConfigError("That is not the address of a ledger.", hint=_LEDGER_HINT)
+    from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
+
+    return HostedLedger(url, ca_file=ca_file, expected_genesis=genesis)
+
+
+def open_store(
+    invitation: Invitation,
+    held: DirectoryStore,
+    key: Key,
+    ledger: Ledger,
+    *,
+    ca_file: Path | None = None,
+) -> HoldingStore:
+    """Return the blobs of an experiment: those that are held here, and a way to the others.
+
+    Args:
+        invitation: Names the store.
+        held: The folder of this member.
+        key: Signs the requests.
+        ledger: Its head goes into every request (7.9).
+        ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
+
+    Raises:
+        ConfigError: This kind of store is not built yet.
+        MissingExtraError: It needs the extra `network`.
+    """
+    return HoldingStore(held, _remote(invitation, key, ledger, ca_file))
+
+
+def genesis_of(ledger: Ledger) -> str | None:
+    """Return the digest of a log's genesis; None for a chain, which has none."""
+    genesis = getattr(ledger, "genesis", None)
+    return None if genesis is None else str(genesis.digest)
+
+
+def drift_of(ledger: Ledger) -> int:
+    """Return by how many seconds the clocks of a ledger's writers may differ (7.2)."""
+    genesis = getattr(ledger, "genesis", None)
+    return int(getattr(ledger if genesis is None else genesis, "drift_s", 0))
+
+
+class FolderRemote(Remote):
+    """Blobs in a folder that all members of one machine share, for trials."""
+
+    def __init__(self, shared: DirectoryStore) -> None:
+        """Take the folder that is shared."""
+        self._shared = shared
+
+    def fetch(self, digest: str, draft: Draft, max_bytes: int, until: float) -> None:
+        """Copy a blob; nothing is waited for."""
+        del until  # a file of this machine is there, or it is not
+        data = self._shared.get(digest, max_bytes)
+        draft.write(memoryview(data)[draft.offset :])
+        draft.finish()
+
+    def share(self, digest: str, held: DirectoryStore) -> None:
+        """Copy a blob into the folder."""
+        self._shared.put(held.get(digest, DEFAULT_LIMITS.proposal_bytes))
+
+
+def _remote(invitation: Invitation, key: Key, ledger: Ledger, ca_file: Path | None) -> Remote:
+    store = invitation.store
+    if store.startswith(DIRECTORY):
+        return FolderRemote(DirectoryStore(store.removeprefix(DIRECTORY)))
+    del key, ledger, ca_file
+    raise ConfigError(f"Blobs at {store!r} are not built yet.")
+
+
+def _require_same_contract(invited: str, own: str) -> None:
+    from colearn.ledger.evm_url import parse_url  # noqa: PLC0415
+
+    if not is_evm_url(invited):
+        raise ConfigError("Only a contract can be asked through another node than the invitation's")
+    if parse_url(own).contract != parse_url(invited).contract:
+        raise ConfigError(
+            "This address names another contract than the invitation.",
+            hint="Keep 0xCONTRACT, and change what stands before it.",
+        )

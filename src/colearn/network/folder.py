@@ -1,0 +1,334 @@
+"""A node's folder: which experiment it takes part in, with which key and which learner."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colearn.errors import ColearnError, ConfigError
+from colearn.experiment.plan import Plan
+from colearn.experiment.specification import SPECIFICATION_BYTES_MAX
+from colearn.identity import Key, load
+from colearn.interface import MachineLearningInterface
+from colearn.ledger import Ledger
+from colearn.network.connect import open_ledger, open_store
+from colearn.network.invitation import Invitation, read_invitation
+from colearn.network.local import Local, learner_of, local_plan, search_beside
+from colearn.network.settings import NodeSettings
+from colearn.network.terms import Terms, read_terms
+from colearn.node import Origin
+from colearn.store import DirectoryStore, HoldingStore
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["NodeFolder", "NodeState"]
+
+_FILE = "node.toml"
+_STATE_BYTES_MAX = 2**16
+_TRIES, _PAUSE_S = 5, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a running node says of itself in ``state.json``.
+
+    Attributes:
+        pid: Its process.
+        health: Where its health is served; None where it serves nothing.
+        started: When, seconds since 1970.
+    """
+
+    pid: int
+    health: str | None
+    started: int
+
+
+class NodeFolder:
+    """Reads and writes the folder of one node.
+
+    Attributes:
+        path: The folder.
+        settings: What node.toml says.
+        invitation: Which experiment it is, and where.
+    """
+
+    def __init__(self, path: Path, settings: NodeSettings) -> None:
+        """Take a folder and what stands in it; `open` and `create` are the ways in."""
+        self.path = path
+        self.settings = settings
+        self.invitation: Invitation = read_invitation(settings.invitation)
+
+    @staticmethod
+    def holds_node(path: Path) -> bool:
+        """Say whether there is a node in a folder."""
+        return (path / _FILE).is_file()
+
+    @staticmethod
+    def open(path: Path) -> NodeFolder:
+        """Open the folder of a node.
+
+        Raises:
+            ConfigError: There is none in it, or its node.toml is not understood; names the key.
+        """
+        file = path / _FILE
+        if not file.is_file():
+            raise ConfigError(
+                f"There is no node in {path}.", hint="Join an experiment with `colearn join LINK`."
+            )
+        return NodeFolder(path, NodeSettings.read(file))
+
+    @staticmethod
+    @contextmanager
+    def drafted(path: Path, settings: NodeSettings) -> Iterator[NodeFolder]:
+        """Make a folder beside `path`, which gets its name when the block ends well.
+
+        Nothing of it is left when the block raises.
+
+        Raises:
+            ConfigError: There is something at `path` already.
+            ColearnError: It cannot be written.
+        """
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} is there already.", hint="Name another folder with -d.")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+        try:
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draft.mkdir(mode=0o700)
+                folder = NodeFolder(draft, settings)
+                folder._replace(_FILE, settings.to_toml().encode())
+            yield folder
+            with _writing(path):
+                draft.rename(path)
+            folder.path = path
+        finally:
+            if draft.exists():
+                _remove(draft)
+
+    @property
+    def name(self) -> str:
+        """What the node is called."""
+        return self.settings.name
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of the blobs that are held here."""
+        return self.path / "blobs"
+
+    @property
+    def local(self) -> Local:
+        """What this member decided alone."""
+        own = self.settings
+        return Local(own.name, own.seed, own.share, own.overrides, own.search)
+
+    def load_key(self, passphrase: str | None = None) -> Key:
+        """Read the key.
+
+        Raises:
+            ConfigError: It cannot be read, or is another one than the node joined with.
+        """
+        key = load(self.settings.key, passphrase)
+        if key.address != self.settings.address:
+            raise ConfigError(
+                f"{self.settings.key} holds the key of {key.address}, and this node joined as "
+                f"{self.settings.address}.",
+                hint="Put the first key back, or join with this one.",
+            )
+        return key
+
+    def ledger(self) -> Ledger:
+        """Open the experiment's ledger; no row is read yet.
+
+        Raises:
+            ColearnError: As `open_ledger`.
+        """
+        own = self.settings
+        return open_ledger(self.invitation, ca_file=own.ca_file, node_url=own.node_url)
+
+    def store(self, key: Key, ledger: Ledger) -> HoldingStore:
+        """Return the blobs that are held here, with a way to the others.
+
+        Raises:
+            ColearnError: As `open_store`.
+        """
+        held = DirectoryStore(self.blobs)
+        return open_store(self.invitation, held, key, ledger, ca_file=self.settings.ca_file)
+
+    def terms(self) -> Terms:
+        """Read what was agreed on, from the specification that is held here.
+
+        Raises:
+            StoreError: It is not here.
+            ConfigError: It is not understood.
+        """
+        digest = self.invitation.specification
+        return read_terms(DirectoryStore(self.blobs).get(digest, SPECIFICATION_BYTES_MAX))
+
+    def agreed(self) -> Origin:
+        """Return what the node joined with (6.1).
+
+        Raises:
+            ColearnError: As `terms`.
+        """
+        invitation = self.invitation
+        return Origin(invitation.specification, invitation.model, self.terms().grows)
+
+    def plan(self) -> Plan:
+        """Load the rows of this member; modules of the folder it joined in are found first.
+
+        Raises:
+            ConfigError: Something does not fit; names the key.
+        """
+        search_beside(self.settings.search)
+        return local_plan(self.terms(), self.local)
+
+    def make_learner(self) -> MachineLearningInterface:
+        """Return the learner, as it is before any round.
+
+        Raises:
+            ConfigError: Something does not fit; names the key.
+        """
+        return learner_of(self.plan(), self.local)
+
+    # ---------------------------------------------------------------- while the node runs
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold the folder's lock, so that one process runs this node.
+
+        Raises:
+            ConfigError: Another process holds it.
+            ColearnError: It cannot be written.
+        """
+        with _writing(self.path):
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if not any(_locked(lock) for _ in _moments()):
+                raise ConfigError(
+                    f"Another process runs the node in {self.path}.",
+                    hint="Stop it with `colearn stop`.",
+                )
+            yield
+        finally:
+            os.close(lock)
+
+    def is_running(self) -> bool:
+        """Say whether a process runs this node."""
+        try:
+            lock = os.open(self.path / ".lock", os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not _locked(lock)
+        finally:
+            os.close(lock)
+
+    def write_state(self, state: NodeState) -> None:
+        """Say who runs this node, and where its health is.
+
+        Raises:
+            ColearnError: It cannot be written.
+        """
+        document = {"pid": state.pid, "health": state.health, "started": state.started}
+        self._replace("state.json", json.dumps(document).encode())
+
+    def state(self) -> NodeState | None:
+        """Read who runs this node, or ran it last; None where nobody says."""
+        document = self._json("state.json")
+        try:
+            state = NodeState(document["pid"], document["health"], document["started"])
+        except (KeyError, TypeError):
+            return None
+        numbers = type(state.pid) is int and state.pid > 1 and type(state.started) is int
+        return state if numbers and isinstance(state.health, str | None) else None
+
+    def keep_proposal(self, place: tuple[int, str], digest: str) -> None:
+        """Note the newest own proposal, so that a restart does not train again.
+
+        Args:
+            place: The round, and the digest of the model it was trained from.
+            digest: Of the proposal.
+
+        Raises:
+            ColearnError: It cannot be written.
+        """
+        document = {"round": place[0], "parent": place[1], "digest": digest}
+        self._replace("proposal.json", json.dumps(document).encode())
+
+    def proposal_of(self, place: tuple[int, str]) -> str | None:
+        """Return the digest of the own proposal in a round from a model, if it was noted."""
+        document = self._json("proposal.json")
+        if not isinstance(document, dict) or not isinstance(document.get("digest"), str):
+            return None
+        if (document.get("round"), document.get("parent")) != place:
+            return None
+        return str(document["digest"])
+
+    def _json(self, name: str) -> Any:
+        """Return what a small file of this node holds; None where it is not there or damaged."""
+        try:
+            with (self.path / name).open("rb") as file:
+                return json.loads(file.read(_STATE_BYTES_MAX))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def _replace(self, name: str, data: bytes) -> None:
+        path = self.path / name
+        draft = path.with_name(f".{name}.{secrets.token_hex(4)}.draft")
+        with _writing(path):
+            try:
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                draft.replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    draft.unlink()
+                raise
+
+
+def _moments() -> Iterator[None]:
+    """Yield a few times: who looks whether a node runs holds its lock for a moment."""
+    for _ in range(_TRIES):
+        yield
+        time.sleep(_PAUSE_S)
+
+
+def _locked(lock: int) -> bool:
+    """Take a lock without waiting, and say whether that worked."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove(draft: Path) -> None:
+    """Delete a draft of a folder: files, and one level of folders."""
+    for entry in list(draft.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            _remove(entry)
+        else:
+            entry.unlink()
+    draft.rmdir()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ColearnError(
+            f"Cannot write {path}: {error.strerror or error}.", hint="Choose another folder."
+        ) from error
