@@ -219,6 +219,8 @@ def test_limits_of_files_bytes_and_pixels(folder, monkeypatch):
         ({"rows": 5}, "from 1 to 4"),
         ({"classes": "NORMAL"}, "list of names of folders"),
         ({"classes": ["NORMAL", "../NORMAL"]}, "list of names of folders"),
+        ({"classes": ["NORMAL", "PNEUMONIA/../NORMAL"]}, "list of names of folders"),
+        ({"classes": ["NORMAL", "C:"]}, "list of names of folders"),
         ({"classes": ["NORMAL", ".."]}, "list of names of folders"),
         ({"classes": ["NORMAL", ""]}, "list of names of folders"),
         ({"classes": ["NORMAL", 1]}, "list of names of folders"),
