@@ -8,6 +8,7 @@ from threading import Barrier
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.s3 import shared_server
 
 from colearn.errors import BlobNotFoundError, BlobTooLargeError, ConfigError, StoreError
 from colearn.store import BlobStore, DirectoryStore, MemoryStore
@@ -16,6 +17,7 @@ ADAPTERS = {
     "memory": lambda folder: MemoryStore(),
     "directory": lambda folder: DirectoryStore(folder / "blobs"),
     "directory with fsync": lambda folder: DirectoryStore(folder / "blobs", fsync=True),
+    "a bucket of an S3 server": lambda folder: shared_server().store(),
 }
 ABSENT = hashlib.sha256(b"nobody stored this").hexdigest()
 LIMIT = 2**20
