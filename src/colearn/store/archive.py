@@ -54,7 +54,7 @@ class Archive:
         """
         kept = self._kept.get(digest)
         if kept is None:
-            kept = decode(self.store.get(digest, self.limits.proposal_bytes), self.limits)
+            kept = decode(self.store.view(digest, self.limits.proposal_bytes), self.limits)
         self._keep(digest, kept)
         return kept
 

@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mmap import mmap
 
 from colearn.errors import (
     BlobTooLargeError,
@@ -15,7 +16,7 @@ from colearn.errors import (
     StoreError,
 )
 
-__all__ = ["BlobStore", "check_digest", "check_limit"]
+__all__ = ["BlobStore", "check_digest", "check_limit", "mismatch"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -69,11 +70,17 @@ class BlobStore(ABC):
         with self._guarded("read", digest):
             data = self._bounded(digest, max_bytes)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise DigestMismatchError(
-                f"{self._place(digest)} has {len(data)} bytes with another digest than {digest}.",
-                hint="It is damaged or forged: fetch the blob from somewhere else.",
-            )
+            raise mismatch(self._place(digest), len(data), digest)
         return data
+
+    def view(self, digest: str, max_bytes: int) -> bytes | mmap:
+        """Return a blob as `get` does, perhaps as a file that is mapped and cannot be written.
+
+        Raises:
+            StoreError: As `get`.
+            ConfigError: As `get`.
+        """
+        return self.get(digest, max_bytes)
 
     def has(self, digest: str) -> bool:
         """Return whether the store has a blob under this digest; its bytes are not checked.
@@ -157,6 +164,14 @@ class BlobStore(ABC):
             raise StoreError(
                 f"{type(self).__name__} could not {verb} {what}: it raised {type(error).__name__}."
             ) from error
+
+
+def mismatch(place: str, size: int, digest: str) -> DigestMismatchError:
+    """Return the error for bytes that are not those of a digest."""
+    return DigestMismatchError(
+        f"{place} has {size} bytes with another digest than {digest}.",
+        hint="It is damaged or forged: fetch the blob from somewhere else.",
+    )
 
 
 def check_digest(digest: str) -> None:

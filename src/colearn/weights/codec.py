@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from mmap import mmap
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,14 +50,14 @@ def encode(
     return freeze(arrays, metadata or {}, limits).data
 
 
-def decode(data: bytes, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedArrays:
+def decode(data: bytes | mmap, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedArrays:
     """Read canonical bytes, which may come from anybody.
 
     The arrays are views of `data`: nothing the size of the weights is allocated, and nothing at
     all before the header is checked against the length of the file.
 
     Args:
-        data: The bytes received.
+        data: The bytes received, or a file of them that is mapped to be read.
         limits: What is too large.
 
     Raises:
@@ -77,10 +78,12 @@ def decode(data: bytes, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedArrays:
             "The header is not spelled canonically.",
             hint="Write weights with colearn.weights.encode.",
         )
-    return opened(bytes(data), layout, start, metadata)
+    # What somebody could still change is copied.
+    kept = data if isinstance(data, mmap) and memoryview(data).readonly else bytes(data)
+    return opened(kept, layout, start, metadata)
 
 
-def _header_text(data: bytes, limits: WeightsLimits) -> bytes:
+def _header_text(data: bytes | mmap, limits: WeightsLimits) -> bytes:
     if len(data) < _LENGTH_BYTES:
         raise WeightsError(f"Expected at least {_LENGTH_BYTES} bytes, got {len(data)}.")
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")

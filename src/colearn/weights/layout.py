@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
+from mmap import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ class Layout:
                 return False
         return True
 
-    def views(self, data: bytes, start: int) -> dict[str, npt.NDArray[Any]]:
+    def views(self, data: bytes | mmap, start: int) -> dict[str, npt.NDArray[Any]]:
         """Return read-only arrays over `data`, whose first array begins at byte `start`."""
         views = {}
         for dtype, offset, count, names in self._runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from mmap import mmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,43 +30,52 @@ _CHECK_ITEMS = 2**20
 
 
 class NamedArrays(dict[str, npt.NDArray[Any]]):
-    """A dict of read-only arrays over one immutable bytes object (protocol 6.3, P3.7).
+    """A dict of read-only arrays over one immutable bytes object or file (protocol 6.3, P3.7).
 
     It is made by `freeze` or `decode`. It reads like any dict of numpy arrays; writing to it or to
     its arrays raises. Whoever reads an array gets a view of their own, since ``array.shape = ...``
     needs no right to write. `dict(weights)` is a dict that can be changed.
 
     Attributes:
-        data: The canonical safetensors bytes.
+        buffer: The canonical safetensors bytes, perhaps as a mapped file that cannot be written.
         layout: The form of the arrays; recently seen equal forms are the same object.
         metadata: Text that travels with the arrays.
     """
 
-    __slots__ = ("_digest", "data", "layout", "metadata")
+    __slots__ = ("_digest", "buffer", "layout", "metadata")
 
-    data: bytes
+    buffer: bytes | mmap
     layout: Layout
     metadata: Mapping[str, str]
     _digest: str
 
     def __init__(
-        self, views: dict[str, npt.NDArray[Any]], data: bytes, layout: Layout, metadata: Any
+        self,
+        views: dict[str, npt.NDArray[Any]],
+        data: bytes | mmap,
+        layout: Layout,
+        metadata: Any,
     ) -> None:
         """Wrap `views` of `data`; use `freeze` or `decode` instead."""
-        if hasattr(self, "data"):
+        if hasattr(self, "buffer"):
             self._refuse()
         super().__init__(views)
         fix = object.__setattr__
-        fix(self, "data", data)
+        fix(self, "buffer", data)
         fix(self, "layout", layout)
         fix(self, "metadata", MappingProxyType(dict(metadata)) if metadata else _NO_METADATA)
         fix(self, "_digest", "")
 
     @property
+    def data(self) -> bytes:
+        """The canonical safetensors bytes; of a mapped file they are a copy."""
+        return self.buffer if isinstance(self.buffer, bytes) else bytes(self.buffer)
+
+    @property
     def digest(self) -> str:
         """Sha256 of the canonical bytes, in hex: equal weights have equal digests (6.3)."""
         if not self._digest:
-            object.__setattr__(self, "_digest", hashlib.sha256(self.data).hexdigest())
+            object.__setattr__(self, "_digest", hashlib.sha256(self.buffer).hexdigest())
         return self._digest
 
     @property
@@ -180,7 +190,9 @@ def _layout(plain: dict[str, npt.NDArray[Any]], limits: WeightsLimits) -> Layout
     )
 
 
-def opened(data: bytes, layout: Layout, start: int, metadata: Mapping[str, str]) -> NamedArrays:
+def opened(
+    data: bytes | mmap, layout: Layout, start: int, metadata: Mapping[str, str]
+) -> NamedArrays:
     """Return the arrays that `layout` finds in `data` from byte `start` on, values checked.
 
     Raises:

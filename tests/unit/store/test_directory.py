@@ -1,4 +1,5 @@
 import hashlib
+import mmap
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from colearn.errors import (
@@ -14,8 +16,9 @@ from colearn.errors import (
     DigestMismatchError,
     StoreError,
 )
-from colearn.store import DirectoryStore
+from colearn.store import Archive, DirectoryStore
 from colearn.store.directory import STALE_AFTER_S
+from colearn.weights import freeze
 
 BLOB = bytes(range(256)) * 8
 DIGEST = hashlib.sha256(BLOB).hexdigest()
@@ -170,7 +173,7 @@ def test_a_full_disk_is_an_error_with_the_path_and_leaves_nothing(folder):
         """
 import resource, sys
 from colearn.errors import StoreError
-from colearn.store import DirectoryStore
+from colearn.store import Archive, DirectoryStore
 store = DirectoryStore(sys.argv[1])
 store.put(b"small")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -191,7 +194,7 @@ def test_an_interrupted_put_leaves_nothing(folder):
     run = python(
         """
 import signal, sys
-from colearn.store import DirectoryStore
+from colearn.store import Archive, DirectoryStore
 
 class Interrupted(DirectoryStore):
     def _fsync_folder(self):
@@ -218,7 +221,7 @@ except KeyboardInterrupt:
 def test_killed_writers_leave_whole_blobs_and_drafts_alone(folder):
     code = """
 import sys
-from colearn.store import DirectoryStore
+from colearn.store import Archive, DirectoryStore
 store = DirectoryStore(sys.argv[1])
 for number in range(10**9):
     store.put(bytes((number % 251,)) * 400_000 + str(number).encode())
@@ -244,7 +247,7 @@ for number in range(10**9):
 def test_processes_that_write_the_same_blobs_do_not_disturb_each_other(folder):
     code = """
 import sys
-from colearn.store import DirectoryStore
+from colearn.store import Archive, DirectoryStore
 store = DirectoryStore(sys.argv[1])
 for number in range(60):
     data = bytes((number,)) * 50_000
@@ -291,3 +294,30 @@ def test_a_folder_that_cannot_be_written_can_be_read(store, folder):
 def test_waiting_for_the_disk_stores_the_same(folder):
     assert DirectoryStore(Path(folder), fsync=True).put(BLOB) == DIGEST
     assert names(folder) == [DIGEST]
+
+
+def test_a_large_blob_is_mapped_and_verified(tmp_path):
+    store, data = DirectoryStore(tmp_path), bytes(range(256)) * 8192
+    digest = store.put(data)
+    seen = store.view(digest, len(data))
+    assert isinstance(seen, mmap.mmap)
+    assert bytes(seen) == data
+    with pytest.raises(TypeError):
+        seen[0] = 1
+    with pytest.raises(BlobTooLargeError):
+        store.view(digest, len(data) - 1)
+    (tmp_path / digest).write_bytes(data[:-1] + b"x")
+    with pytest.raises(DigestMismatchError):
+        store.view(digest, len(data))
+    assert store.view(store.put(b"small"), 9) == b"small"
+
+
+def test_weights_in_a_mapped_file_are_read_without_a_copy_and_cannot_be_changed(tmp_path):
+    archive = Archive(DirectoryStore(tmp_path))
+    digest = archive.put(freeze({"w": np.arange(2**18, dtype=np.float64)}))
+    weights = Archive(DirectoryStore(tmp_path)).get(digest)
+    assert isinstance(weights.buffer, mmap.mmap)
+    assert not weights["w"].flags.writeable
+    assert weights["w"][-1] == 2**18 - 1
+    assert weights.digest == digest
+    assert Archive(DirectoryStore(tmp_path / "other")).put(weights) == digest
