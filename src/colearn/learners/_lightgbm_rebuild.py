@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import ColearnError
-from colearn.learners._lightgbm_trees import LightGBMTrees
+from colearn.learners._lightgbm_trees import LightGBMTrees, beside_zero
 from colearn.weights import NO_NODE
 
 __all__ = ["QUIET", "model_text", "nodes_of", "rebuilt"]
@@ -37,9 +37,9 @@ def model_text(trees: LightGBMTrees, feature_count: int, objective: str, width: 
 
     Its first round is the base score: LightGBM has no place for one, and a tree that is a single
     leaf adds the same number. A margin is then the sum of float64 from the first tree to the last.
-    What only describes the training (gains, counts, the values of inner nodes) is left out: it does
-    not travel, since it would tell how many rows a learner has where. The sizes of the trees in
-    bytes are left out too, so that they are read in turn and by one thread.
+    What only describes the training (gains, counts, the values of inner nodes) is left out or 1: it
+    does not travel, since it would tell how many rows a learner has where. How many bytes a tree
+    has is left out too, so that trees are read in turn and by one thread.
 
     Args:
         trees: The trees.
@@ -95,6 +95,8 @@ def _trees(trees: LightGBMTrees) -> Iterator[dict[str, object]]:
         if size > 1:
             fields |= {
                 "split_feature": _whole(trees.feature[nodes][inner]),
+                # Importances count the splits with a gain.
+                "split_gain": " ".join(["1"] * int(inner.sum())),
                 "threshold": _numbers(trees.threshold[nodes][inner]),
                 "decision_type": " ".join([str(_NUMERICAL_RIGHT)] * int(inner.sum())),
                 "left_child": _whole(number[trees.left[nodes][inner]]),
@@ -149,7 +151,7 @@ def _tree(fields: dict[str, str]) -> dict[str, npt.NDArray[Any]]:
         **{name: np.full(size, NO_NODE, np.int32) for name in ("left", "right", "feature")},
     }
     tree["value"][inner:] = _read(fields, "leaf_value", leaves)
-    tree["threshold"][:inner] = _read(fields, "threshold", inner)
+    tree["threshold"][:inner] = beside_zero(_read(fields, "threshold", inner))
     tree["feature"][:inner] = _read(fields, "split_feature", inner)
     for name in ("left", "right"):
         child = _read(fields, f"{name}_child", inner).astype(np.int32)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from colearn.learners._boosted_trees import BoostedTrees
 
-__all__ = ["THRESHOLD_MIN", "LightGBMTrees"]
+__all__ = ["LightGBMTrees", "beside_zero"]
 
-THRESHOLD_MIN = float(np.float32(1e-35))
-"""The smallest distance of a threshold from 0.
+ZERO = float(np.float32(1e-35))
+"""LightGBM reads a value from minus this to this as 0.
 
-LightGBM reads values nearer to 0 than this as 0, and so never splits there. Where no tree does, a
-row goes left exactly when its value is at most the threshold: in LightGBM, numpy and ONNX alike.
+Where no tree splits among them, a row goes left exactly when its value is at most the threshold: in
+LightGBM, numpy and ONNX alike.
 """
 
 
@@ -35,5 +35,14 @@ class LightGBMTrees(BoostedTrees):
     )
 
     def _check_nodes(self, is_leaf: npt.NDArray[np.bool_]) -> None:
-        near = ~is_leaf & (abs(self.threshold) < THRESHOLD_MIN)
-        self._refuse(near, "threshold", f"a number not nearer to 0 than {THRESHOLD_MIN:g}")
+        near = ~is_leaf & (self.threshold >= -ZERO) & (self.threshold < ZERO)
+        self._refuse(near, "threshold", f"below {-ZERO:g}, or {ZERO:g} and more")
+
+
+def beside_zero(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return thresholds that LightGBM grew so that they keep to `ZERO`, (nodes,).
+
+    It splits what it reads as 0 from the negative at -ZERO, which it reads as 0 itself. The next
+    number below sends every value the same way.
+    """
+    return np.where(threshold == -ZERO, np.nextafter(-ZERO, -np.inf), threshold)
