@@ -52,8 +52,8 @@ def scania(
     ``monitor = ["average_precision", "f1"]``.
 
     Args:
-        path: The CSV file, at most `colearn.tasks.tables.CSV_BYTES_MAX` bytes, with or without the
-            text of the licence above the line that names the columns.
+        path: The CSV file, at most 128 MiB, with or without the text of the licence above the line
+            that names the columns.
         imputation: The number that stands in for a missing value (``na``), for all features, or
             feature to number (protocol 6.2). Without it a missing value is an error.
         rows: How many trucks, from the first on; all of them without it.

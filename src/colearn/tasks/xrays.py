@@ -50,10 +50,11 @@ def xray(
 
     Args:
         path: A folder with the classes' folders in it or below ``train``, ``val`` and ``test``, or
-            the folder in which this one is called ``chest_xray``. PNG and JPEG are read. Hidden
-            files do not count, links are refused.
+            the folder in which this one is called ``chest_xray``. PNG and JPEG are read, of at most
+            16 MiB and 2**25 pixels each, 50,000 of a class. Hidden files do not count, links are
+            refused.
         part: The subfolder to take; ``"train"`` is all of a folder without parts.
-        side: Pixels along an edge, from `SIDE_MIN` to `SIDE_MAX`.
+        side: Pixels along an edge, from 4 to 512; all small pictures together have at most 2**27.
         rows: How many pictures, from the first on; all of them without it. In every class they are
             in the order of their names, and the first ones have each class in its share.
         classes: The folders of all classes of the whole experiment (protocol 6.1).
@@ -62,8 +63,8 @@ def xray(
         X float64 (rows, side * side) from 0 to 255, y text (rows,).
 
     Raises:
-        ConfigError: No path, no such folder, a file that is no good (names it), more pixels than
-            `PIXELS_MAX`, or an argument is out of range.
+        ConfigError: No path, no such folder, a file that is no good (names it), too many pixels, or
+            an argument is out of range.
         MissingExtraError: Pillow is not installed.
     """
     if path is None:
