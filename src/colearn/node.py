@@ -302,6 +302,8 @@ class Node:
 
     def _work(self, job: Job) -> Done | None:
         """Have a job done, and tell once what was seen; None while it is under way."""
+        if self._worker.busy and not self._worker.wait(0):
+            return None
         self._bring(job)
         done = self._worker.work(job)
         if done is not None and job != self._told:
@@ -312,7 +314,7 @@ class Node:
 
     def _bring(self, job: Job) -> None:
         """Have the weights of a job where the worker is."""
-        if self._carrier is None or self._worker.busy:
+        if self._carrier is None:
             return
         self._carrier.bring(job.model, DEFAULT_LIMITS.proposal_bytes, timeout_s=_BRING_S)
         for digest in job.candidates if isinstance(job, Judge) else ():
