@@ -114,6 +114,16 @@ class NodeFolder:
             if draft.exists():
                 _remove(draft)
 
+    def change(self, settings: NodeSettings) -> None:
+        """Replace node.toml in one step.
+
+        Raises:
+            ColearnError: It cannot be written.
+        """
+        self._replace(_FILE, settings.to_toml().encode())
+        self.settings = settings
+        self.invitation = read_invitation(settings.invitation)
+
     @property
     def name(self) -> str:
         """What the node is called."""
