@@ -78,6 +78,9 @@ CASES: dict[str, Adapter] = {
     "XGBoost": Adapter(
         "digits", "XGBoostLearner", {"learning_rate": 0.5, "trees_per_proposal": 1, "max_bin": 32}
     ),
+    "LightGBM": Adapter(
+        "digits", "LightGBMLearner", {"learning_rate": 0.5, "trees_per_proposal": 1, "max_bin": 32}
+    ),
     "SGD regressor": Adapter(
         "diabetes",
         "SklearnLearner",
@@ -87,6 +90,11 @@ CASES: dict[str, Adapter] = {
     "random forest, numbers": Adapter("diabetes", "RandomForestLearner", {}),
     "XGBoost, numbers": Adapter(
         "diabetes", "XGBoostLearner", {"max_depth": 2, "learning_rate": 0.05}
+    ),
+    "LightGBM, numbers": Adapter(
+        "diabetes",
+        "LightGBMLearner",
+        {"max_depth": 2, "learning_rate": 0.05, "min_child_samples": 10},
     ),
 }
 

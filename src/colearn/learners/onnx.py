@@ -67,7 +67,8 @@ def _onnx_of_estimator(model: Any, sample: Any) -> Any:
     width = getattr(model, "n_features_in_", None)
     if not isinstance(width, int) and sample is not None and hasattr(model, "predict"):
         width = np.shape(sample)[-1]
-    if not isinstance(width, int) or type(model).__module__.partition(".")[0] == "xgboost":
+    foreign = type(model).__module__.partition(".")[0] in ("xgboost", "lightgbm")
+    if not isinstance(width, int) or foreign:
         raise ColearnError(
             f"Cannot convert a {name} to ONNX.",
             hint="Give a fitted scikit-learn estimator or a torch module, or ask a learner for "
