@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
+from colearn.cli.create import app as create_app
 from colearn.cli.guard import guarded
+from colearn.cli.join import app as join_app
 from colearn.cli.key import app as key_app
 from colearn.cli.ledger import app as ledger_app
+from colearn.cli.nodes import app as nodes_app
 from colearn.errors import ConfigError, MissingExtraError
 
 __all__ = ["app", "run_app"]
@@ -23,6 +26,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(create_app)
+app.add_typer(join_app)
+app.add_typer(nodes_app)
 app.add_typer(key_app, name="key")
 app.add_typer(ledger_app, name="ledger")
 

@@ -8,17 +8,63 @@ from colearn.errors import ConfigError, LedgerTamperedError
 from colearn.identity import Key
 from colearn.ledger import EmbeddedLedger, Ledger
 from colearn.ledger.evm_url import is_evm_url
-from colearn.network.invitation import DIRECTORY, EMBEDDED, Invitation, is_web_url
+from colearn.network.invitation import DIRECTORY, EMBEDDED, HOSTED, Invitation, is_web_url
 from colearn.store import DirectoryStore, HoldingStore, Remote
 from colearn.store.draft import Draft
 from colearn.weights import DEFAULT_LIMITS
 
-__all__ = ["FolderRemote", "drift_of", "genesis_of", "open_ledger", "open_ledger_at", "open_store"]
+__all__ = [
+    "FolderRemote",
+    "drift_of",
+    "genesis_of",
+    "ledger_address",
+    "open_ledger",
+    "open_ledger_at",
+    "open_store",
+    "store_address",
+]
 
 _LEDGER_HINT = (
     "Write http://HOST:PORT or https://HOST for a hosted ledger, evm+http://HOST:PORT/0xCONTRACT "
     "for a contract, or embedded:/PATH/ledger.db for trials on one machine."
 )
+
+
+def ledger_address(text: str) -> str:
+    """Return the address of a ledger as an invitation writes it; a path may be relative.
+
+    Raises:
+        ConfigError: It is no address of a ledger. It is not repeated, as it may hold a secret.
+    """
+    if is_evm_url(text) or is_web_url(text):
+        return text.rstrip("/") if is_web_url(text) else text
+    path = text.removeprefix(EMBEDDED)
+    if not path or "://" in path:
+        raise ConfigError("That is not the address of a ledger.", hint=_LEDGER_HINT)
+    return EMBEDDED + str(Path(path).absolute())
+
+
+def store_address(text: str | None, ledger: str) -> str:
+    """Return where blobs are, as an invitation writes it; a path may be relative.
+
+    Args:
+        text: What the creator said; None for what comes with the ledger.
+        ledger: The ledger's address.
+
+    Raises:
+        ConfigError: A contract brings no store with it.
+    """
+    if text is not None:
+        if text.startswith(DIRECTORY):
+            return DIRECTORY + str(Path(text.removeprefix(DIRECTORY)).absolute())
+        return text
+    if is_evm_url(ledger):
+        raise ConfigError(
+            "A contract keeps no weights.", hint="Say where they are: --store peers or s3://..."
+        )
+    if ledger.startswith(EMBEDDED):
+        return DIRECTORY + str(Path(ledger.removeprefix(EMBEDDED)).parent / "blobs")
+    return HOSTED
 
 
 def open_ledger(

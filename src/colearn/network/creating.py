@@ -20,8 +20,9 @@ from colearn.ledger import Ledger
 from colearn.network.connect import drift_of
 from colearn.network.invitation import Invitation
 from colearn.network.terms import check_phases, rules_of, specify
+from colearn.preprocess import Scaling
 from colearn.store import BlobStore
-from colearn.tasks import Split, divide
+from colearn.tasks import Split, Task, divide
 from colearn.weights import NamedArrays
 
 __all__ = ["Founding", "create", "found", "invite", "leave_blobs"]
@@ -71,8 +72,7 @@ def found(config: ExperimentConfig) -> Founding:
     site = prepared.division.sites[0]
     learner = prepared.honest(site.train, site.vote, prepared.names[0])
     model = weights_of(learner, prepared.names[0])
-    public = config.preprocess.use == "public"
-    data = specify(config, model.digest, learner, prepared.task.scaling if public else None)
+    data = specify(config, model.digest, learner, _public_scaling(config, prepared.task))
     if len(data) > SPECIFICATION_BYTES_MAX:
         raise ConfigError(
             f"The specification has {len(data)} bytes, and may have {SPECIFICATION_BYTES_MAX}.",
@@ -161,14 +161,23 @@ def invite(ledger: Ledger, key: Key, number: int, who: Sequence[str]) -> list[st
     return new
 
 
+def _public_scaling(config: ExperimentConfig, task: Task) -> Scaling | None:
+    """Return the constants that everybody scales by; None where they change nothing (6.2)."""
+    scaling = task.scaling
+    if config.preprocess.use != "public" or scaling is None:
+        return None
+    changes = scaling.offset.any() or (scaling.divisor != 1).any()
+    return scaling if changes else None
+
+
 def _whole(config: ExperimentConfig) -> Plan:
     """Return a plan of one learner that has all rows."""
     task = task_of(config)
     alone = Split(by="iid", learners=1, min_rows=1)
     shares = {"test_share": config.task.test_share, "vote_share": config.vote.share}
     division = divide(task, alone, config.seed, **shares)
-    assert task.scaling is not None
-    X = task.scaling.apply(task.X) if config.preprocess.use == "public" else task.X
+    scaling = _public_scaling(config, task)
+    X = task.X if scaling is None else scaling.apply(task.X)
     return Plan(config, task, division, X, ("creator",), frozenset())
 
 

@@ -30,7 +30,7 @@ from colearn.store import DirectoryStore, HoldingStore
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["NodeFolder", "NodeState"]
+__all__ = ["NodeFolder", "NodeState", "local_of"]
 
 _FILE = "node.toml"
 _STATE_BYTES_MAX = 2**16
@@ -73,6 +73,16 @@ class NodeFolder:
         return (path / _FILE).is_file()
 
     @staticmethod
+    def refuse_taken(path: Path) -> None:
+        """Refuse a place at which there is something.
+
+        Raises:
+            ConfigError: There is.
+        """
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} is there already.", hint="Name another folder with -d.")
+
+    @staticmethod
     def open(path: Path) -> NodeFolder:
         """Open the folder of a node.
 
@@ -97,8 +107,7 @@ class NodeFolder:
             ConfigError: There is something at `path` already.
             ColearnError: It cannot be written.
         """
-        if os.path.lexists(path):
-            raise ConfigError(f"{path} is there already.", hint="Name another folder with -d.")
+        NodeFolder.refuse_taken(path)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
         try:
             with _writing(path):
@@ -137,8 +146,7 @@ class NodeFolder:
     @property
     def local(self) -> Local:
         """What this member decided alone."""
-        own = self.settings
-        return Local(own.name, own.seed, own.share, own.overrides, own.search)
+        return local_of(self.settings)
 
     def load_key(self, passphrase: str | None = None) -> Key:
         """Read the key.
@@ -227,7 +235,10 @@ class NodeFolder:
                     f"Another process runs the node in {self.path}.",
                     hint="Stop it with `colearn stop`.",
                 )
+            # What an earlier process said of itself is not true any more.
+            self._forget_state()
             yield
+            self._forget_state()
         finally:
             os.close(lock)
 
@@ -260,6 +271,10 @@ class NodeFolder:
             return None
         numbers = type(state.pid) is int and state.pid > 1 and type(state.started) is int
         return state if numbers and isinstance(state.health, str | None) else None
+
+    def _forget_state(self) -> None:
+        with suppress(OSError):
+            (self.path / "state.json").unlink()
 
     def keep_proposal(self, place: tuple[int, str], digest: str) -> None:
         """Note the newest own proposal, so that a restart does not train again.
@@ -304,6 +319,12 @@ class NodeFolder:
                 with suppress(OSError):
                     draft.unlink()
                 raise
+
+
+def local_of(settings: NodeSettings) -> Local:
+    """Return what a member decided alone."""
+    own = settings
+    return Local(own.name, own.seed, own.share, own.overrides, own.search)
 
 
 def _moments() -> Iterator[None]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from colearn.errors import ConfigError
+from colearn.network.invitation import is_web_url
 
 __all__ = ["NAME_PATTERN", "NodeSettings"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][\w.-]{0,63}$"
 
 _FILE_BYTES_MAX = 2**18
+_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
 
 
 class NodeSettings(BaseModel):
@@ -58,6 +61,34 @@ class NodeSettings(BaseModel):
     ca_file: Path | None = None
     node_url: str | None = None
 
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is not None and not _LISTEN.fullmatch(value):
+            raise ValueError("it is HOST:PORT, with an IPv6 address in brackets")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_url(cls, value: str | None) -> str | None:
+        if value is not None and not is_web_url(value):
+            raise ValueError("it is http://HOST:PORT or https://HOST")
+        return value
+
+    @staticmethod
+    def of(**values: Any) -> NodeSettings:
+        """Check settings.
+
+        Raises:
+            ConfigError: One does not fit; names it.
+        """
+        try:
+            return NodeSettings.model_validate(values)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(map(str, fault["loc"]))
+            raise ConfigError(f"[{key}] of a node: {fault['msg']}.") from error
+
     @staticmethod
     def read(file: Path) -> NodeSettings:
         """Read a node.toml.
@@ -74,11 +105,9 @@ class NodeSettings(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} is not TOML: {error}.") from error
         try:
-            return NodeSettings.model_validate(document)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            key = ".".join(map(str, fault["loc"]))
-            raise ConfigError(f"[{key}] of {file}: {fault['msg']}.") from error
+            return NodeSettings.of(**document)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from error
 
     def to_toml(self) -> str:
         """Return the settings as a file that `read` reads back equal."""
