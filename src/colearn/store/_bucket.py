@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from colearn.errors import (
 from colearn.store._bucket_address import Address, Settings
 
 try:
-    from obstore.exceptions import AlreadyExistsError, NotSupportedError
+    from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
     from obstore.store import AzureStore, GCSStore, S3Store
 except ImportError as error:
     raise MissingExtraError("obstore", extra="s3") from error
@@ -37,9 +36,20 @@ _PARTS_AT_ONCE = 2
 """They share the line, and each has to be through before the server counts as silent."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_KIND = re.compile(r"kind: (Connect|Timeout|TimedOut|Interrupted|Decode)\b|(TimedOut)")
-_INSTANCE = re.compile(r"(?:PUT|GET|POST) http://(?:169\.254\.|\[fd00:|metadata)")
+_CODE = re.compile(
+    # Known ones alone: a server may answer with what it was sent.
+    "<Code>(AccessDenied|AllAccessDisabled|AuthenticationFailed|AuthorizationFailure|"
+    "AuthorizationHeaderMalformed|AuthorizationPermissionMismatch|ExpiredToken|InsufficientAccount"
+    "Permissions|InvalidAccessKeyId|InvalidAuthenticationInfo|InvalidToken|RequestTimeTooSkewed|"
+    "SignatureDoesNotMatch|BucketAlreadyExists|ContainerNotFound|NoSuchBucket|InvalidRequest|"
+    "EntityTooLarge|InternalError|NotImplemented|QuotaExceeded|ServerBusy|ServiceUnavailable|"
+    "SlowDown|XMinioStorageFull)</Code>"
+)
+_SILENT = re.compile(r"TimedOut|kind: Timeout\b")
+_UNREACHABLE = re.compile(r"kind: Connect\b")
+_INSTANCE = re.compile(
+    r"https?://[^/\s]+/(latest/(api/token|meta-data)|computeMetadata/|metadata/identity)"
+)
 
 _ENVIRONMENT = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN too, if yours has one)",
@@ -83,15 +93,6 @@ class Bucket:
                 f"The settings of the environment for {address} make no sense.",
                 hint=f"Look at {_ENVIRONMENT[address.scheme]}.",
             )
-
-    def within(self, seconds: float) -> Bucket:
-        """Return the same bucket, with all that one request may take cut to so many seconds."""
-        # There may be two requests before the first byte, and the last attempt of each may begin
-        # when as much time as it may take itself is over.
-        limit = max(0.05, seconds / 4)
-        if limit >= self._settings.timeout_s:
-            return self
-        return Bucket(self._address, replace(self._settings, timeout_s=limit))
 
     def create(self, name: str, data: bytes) -> bool:
         """Store an object of at most `PART_BYTES`, unless there is one; say whether it was stored.
@@ -247,20 +248,21 @@ class Bucket:
                 f"The endpoint for {self._address} is not encrypted.",
                 hint="Use https, or allow_http=True where the network is your own.",
             )
-        kinds = {name for match in _KIND.finditer(text) for name in match.groups()}
-        if kinds & {"Timeout", "TimedOut"}:
+        if _SILENT.search(text):
             return PeerTimeoutError(
                 f"The server of {self._address} was silent for {self._settings.timeout_s:g} s."
             )
-        if "Connect" in kinds:
+        if _UNREACHABLE.search(text):
             return PeerUnreachableError(
                 f"The server of {self._address} cannot be reached.",
                 hint="Check the network, the endpoint and its certificate.",
             )
         if "redirect" in text:
             return StoreError(f"The server of {self._address} sends us elsewhere.", hint=_hint(301))
-        if kinds:
-            return PeerUnreachableError(f"The server of {self._address} broke off.")
+        if isinstance(error, BaseError):
+            return PeerUnreachableError(
+                f"The server of {self._address} broke off, or does not answer as such a store does."
+            )
         return StoreError(f"{self._address} failed: {type(error).__name__}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 from colearn.errors import (
@@ -24,6 +25,9 @@ __all__ = ["ObjectStore"]
 
 _SLOWEST_BYTES_PER_S = 32 * 2**10
 """A server that gives a blob more slowly than this over its whole length counts as silent."""
+
+_HASTY_S = (0.25, 1.0, 4.0, 16.0)
+"""Timeouts of connections for blobs that have less time to come than a silence may last."""
 
 _PIECE_BYTES = 2**20
 
@@ -79,16 +83,14 @@ class ObjectStore(BlobStore, Remote):
         address = Address.read(url)
         self.url = str(address)
         self._timeout_s = timeout_s
-        self._bucket = Bucket(
-            address,
-            Settings(
-                endpoint=endpoint,
-                region=region,
-                allow_http=allow_http,
-                timeout_s=timeout_s,
-                retries=retries,
-            ),
-        )
+        settings = Settings(endpoint, region, allow_http, timeout_s, retries)
+        self._bucket = Bucket(address, settings)
+        # Made at once, because the environment may be another one when time gets short.
+        self._hasty = {
+            seconds: Bucket(address, replace(settings, timeout_s=seconds))
+            for seconds in _HASTY_S
+            if seconds < timeout_s
+        }
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
@@ -104,7 +106,7 @@ class ObjectStore(BlobStore, Remote):
             PeerTimeoutError: It did not come in time; what came is in the draft.
             StoreError: The bucket is not there, or does not admit us.
         """
-        bucket = self._bucket.within(until - time.monotonic())
+        bucket = self._within(until - time.monotonic())
         reading = self._found(bucket.read(digest, draft.offset), digest, max_bytes)
         for piece in reading.pieces:
             draft.write(piece)
@@ -157,6 +159,15 @@ class ObjectStore(BlobStore, Remote):
 
     def _place(self, digest: str) -> str:
         return f"The blob {digest} of {self.url}"
+
+    def _within(self, seconds: float) -> Bucket:
+        """Return a connection whose silences end before so many seconds have passed."""
+        # There may be two requests before the first byte, and the last attempt of each may begin
+        # when as much time as it may take itself is over.
+        longest = max(seconds / 4, _HASTY_S[0])
+        if longest >= self._timeout_s:
+            return self._bucket
+        return self._hasty[max(limit for limit in self._hasty if limit <= longest)]
 
     def _found(self, reading: Reading | None, digest: str, max_bytes: int) -> Reading:
         if reading is None:
