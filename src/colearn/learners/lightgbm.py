@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from colearn.errors import ColearnError
 from colearn.interface import ColearnModel, ModelFormat
 from colearn.learners._boosted_learner import BoostedLearner, template_settings
 from colearn.learners._boosted_settings import refuse_unknown
-from colearn.learners._lightgbm_family import LightGBMFamily
 from colearn.learners._lightgbm_settings import FIXED, REFUSED, LeafwiseSettings
 from colearn.learners._lightgbm_trees import LightGBMTrees
 from colearn.learners._rows import Rows
 from colearn.schema import Schema
+
+try:
+    from colearn.learners._lightgbm_family import LightGBMFamily
+except OSError as error:
+    raise ColearnError(
+        f"LightGBM is installed and cannot be loaded: {error}.",
+        hint="It needs OpenMP: libgomp1 of your Linux distribution, or libomp on macOS.",
+    ) from error
 
 __all__ = ["LightGBMLearner"]
 

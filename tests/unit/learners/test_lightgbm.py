@@ -1,5 +1,8 @@
 """LightGBMLearner: learning, model 0, and the model handed out."""
 
+import subprocess
+import sys
+
 import lightgbm
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from tests.boosters import LABELS, LEAFWISE, NAMES, VALUES, X, current, grown, l
 from colearn import Weights
 from colearn.errors import ColearnError, LearnerError
 from colearn.experiment import Collective, compare, parse_config, plan
+from colearn.experiment.export import export_model
 from colearn.interface import ModelFormat
 from colearn.learners import LightGBMLearner
 from colearn.weights import NO_NODE, decode
@@ -241,6 +245,49 @@ def test_the_empty_model_is_handed_out_too(make):
     assert set(predicted) == {0.5 if one.schema.classes is None else one.schema.classes[0]}
     with pytest.raises(ColearnError, match="still empty"):
         one.mli_get_current_model()
+
+
+def test_an_exported_model_is_checked_and_agrees(make, tmp_path):
+    done = export_model(grown(make()), tmp_path / "m.onnx", X, metadata={})
+    assert done.rows == 2 * len(X)
+    assert 0 <= done.difference < 1e-5
+
+
+def run_script(script):
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_without_scikit_learn_a_learner_learns_and_hands_out_no_estimator():
+    script = """
+import sys
+sys.modules["sklearn"] = None
+import numpy as np
+from colearn import LightGBMLearner
+from colearn.errors import MissingExtraError
+X = np.random.default_rng(0).normal(size=(80, 2))
+y = (X[:, 0] > 0).astype(int)
+one = LightGBMLearner(train=(X[:50], y[:50]), vote=(X[50:], y[50:]), classes=[0, 1])
+proposal = one.mli_propose_weights()
+print(one.mli_test_weights(proposal).vote)
+try:
+    one.model_
+except MissingExtraError as error:
+    print(error)
+"""
+    done = run_script(script)
+    assert done.stdout.splitlines()[:1] == ["True"], done.stderr
+    assert "scikit-learn" in done.stdout
+
+
+def test_a_lightgbm_without_its_openmp_says_what_it_needs(tmp_path):
+    (tmp_path / "lightgbm.py").write_text("raise OSError('libgomp.so.1: no such file')")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from colearn import LightGBMLearner"
+    )
+    done = run_script(script)
+    assert "LightGBM is installed and cannot be loaded: libgomp.so.1" in done.stderr
+    assert "It needs OpenMP" in done.stderr
 
 
 def test_the_model_as_onnx_sends_rows_on_a_threshold_the_same_way(make):
