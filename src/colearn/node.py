@@ -162,13 +162,22 @@ class Node:
             ColearnError: The ledger or the store failed; the step can be repeated. What the
                 learner raises is an outcome (P3.4), except KeyboardInterrupt and SystemExit.
         """
-        self.catch_up()
-        if self.finish and self._support_finish(self._experiment()):
+        if self.due.duty is Duty.ADVANCE:
+            # No weights are needed to end a phase, so who cannot have them holds nobody up.
+            return self._do(self._advance, Duty.ADVANCE)
+        if not self.catch_up():
+            # Nobody trains, judges, wakes or confirms with another model than the group's.
+            return False
+        if self.finish and self._do(self._support_finish, "the motion to finish"):
             return True
-        return self._do(self.due, self._experiment())
+        duty = self.due.duty
+        act = self._acts.get(duty)
+        return act is not None and self._do(act, duty)
 
-    def catch_up(self) -> None:
-        """Let the learner accept the ledger's model, if it has another one.
+    def catch_up(self) -> bool:
+        """Let the learner accept the ledger's model, and say whether it has it now.
+
+        It takes the newest model alone, however many rounds it has missed.
 
         Raises:
             StoreError: The model cannot be fetched.
@@ -176,22 +185,21 @@ class Node:
         experiment = self._experiment()
         model = experiment.model
         if model in (self._model, ZERO):
-            return
+            return True
         over = experiment.phase is Phase.OVER
         closed = experiment.round.number if over else experiment.round.number - 1
-        if self._work(Accept(closed, model)) is not None:
-            self._model = model
-
-    def _do(self, due: Due, experiment: Experiment) -> bool:
-        act = self._acts.get(due.duty)
-        if act is None:
+        if self._work(Accept(closed, model)) is None:
             return False
+        self._model = model
+        return True
+
+    def _do(self, act: Callable[[Experiment], bool], what: str) -> bool:
         before = self._ledger.head
         try:
-            return act(experiment)
+            return act(self._experiment())
         except LedgerRejectedError as error:
             # Somebody else was faster, or the deadline passed: the ledger is right, look again.
-            _log.info("%s: %s was refused: %s", self.name, due.duty, error.reason)
+            _log.info("%s: %s was refused: %s", self.name, what, error.reason)
             self._ledger.sync()
             return self._ledger.head != before
 
@@ -307,9 +315,10 @@ class Node:
         self._bring(job)
         done = self._worker.work(job)
         if done is not None and job != self._told:
-            self._told = job
             for observation in done.observations:
                 self._observe(observation)
+            # Only now: what could not be written down is told again.
+            self._told = job
         return done
 
     def _bring(self, job: Job) -> None:

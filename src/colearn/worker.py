@@ -18,7 +18,20 @@ from colearn.interface import MachineLearningInterface, Weights
 from colearn.store import Archive
 from colearn.weights import NamedArrays, freeze, require_like
 
-__all__ = ["Accept", "Done", "Job", "Judge", "LocalWorker", "Observation", "Propose", "Worker"]
+__all__ = [
+    "Accept",
+    "Done",
+    "Job",
+    "Judge",
+    "LocalWorker",
+    "Observation",
+    "Proposals",
+    "Propose",
+    "Worker",
+]
+
+_REASON_MAX = 1000
+"""Characters of an error's text that are kept: a learner raises what it likes."""
 
 _log = logging.getLogger("colearn.worker")
 _log.addHandler(logging.NullHandler())
@@ -112,6 +125,23 @@ class Worker(Protocol):
         """Wait until the job under way has ended, and say whether it has."""
 
 
+class Proposals(Protocol):
+    """Remembers the newest own proposal, whatever happens to the worker's process.
+
+    What was trained was paid for: with time, and under privacy with a budget.
+    """
+
+    def proposal_of(self, place: tuple[int, str]) -> str | None:
+        """Return the digest of the proposal of a round from a model, if it was kept."""
+
+    def keep_proposal(self, place: tuple[int, str], digest: str) -> None:
+        """Note a proposal.
+
+        Raises:
+            ColearnError: It cannot be noted.
+        """
+
+
 class LocalWorker:
     """Does the jobs itself, at once."""
 
@@ -125,6 +155,7 @@ class LocalWorker:
         *,
         grows: bool = False,
         name: str = "learner",
+        proposals: Proposals | None = None,
     ) -> None:
         """Take a learner to work with.
 
@@ -134,13 +165,17 @@ class LocalWorker:
             model: The digest of what the learner holds: model 0.
             grows: Whether proposals may add to the arrays (P3.5).
             name: For observations and logs.
+            proposals: Remembers what was trained over restarts; without one nothing is.
         """
         self._learner = learner
         self._archive = archive
         self._model = model
         self._grows = grows
         self._name = name
+        self._proposals = proposals
+        self._begun: Job | None = None
         self._seen: list[Observation] = []
+        self._trained: NamedArrays | None = None
         self._last: tuple[Job, Done] | None = None
 
     def work(self, job: Job) -> Done:
@@ -148,10 +183,12 @@ class LocalWorker:
 
         Raises:
             StoreError: The weights cannot be read or stored; nothing is lost by a repetition.
+            ColearnError: What was trained cannot be noted; as before.
         """
         if self._last is not None and self._last[0] == job:
             return self._last[1]
-        self._seen = []
+        if job != self._begun:
+            self._begun, self._seen, self._trained = job, [], None
         done = self._do(job)
         self._last = (job, done)
         return done
@@ -161,10 +198,10 @@ class LocalWorker:
         return True
 
     def _do(self, job: Job) -> Done:
-        self._accept(job)
         if isinstance(job, Propose):
-            proposal = self._proposal(job)
+            proposal = self._kept(job) or self._proposal(job)
             return Done(tuple(self._seen), proposal)
+        self._accept(job)
         if isinstance(job, Judge):
             ballots = tuple(self._judged(digest, job) for digest in job.candidates)
             return Done(tuple(self._seen), None, ballots)
@@ -186,25 +223,45 @@ class LocalWorker:
             closed = job.round_number if isinstance(job, Accept) else job.round_number - 1
             self._fail("did not accept", error, closed)
 
+    def _kept(self, job: Propose) -> str | None:
+        """Return what was trained for this turn before a restart, if it is still there."""
+        if self._proposals is None:
+            return None
+        digest = self._proposals.proposal_of((job.round_number, job.model))
+        return digest if digest is not None and self._archive.store.has(digest) else None
+
     def _proposal(self, job: Propose) -> str | None:
+        """Train once for a turn, store the outcome, and return its digest."""
+        if self._trained is None:
+            self._accept(job)
+            self._trained = self._train(job)
+        weights = self._trained
+        if weights is None:
+            return None
+        if self._proposals is not None:
+            # First: a process that dies when the bytes are stored must find them again.
+            self._proposals.keep_proposal((job.round_number, job.model), weights.digest)
+        digest = self._archive.put(weights)
+        self._trained = None
+        self._judge(weights, job.round_number)
+        return digest
+
+    def _train(self, job: Propose) -> NamedArrays | None:
         """Return what the learner proposes, checked as every voter will check it (P3.5)."""
         number, model = job.round_number, self._archive.get(job.model)
         try:
             begin: Callable[[int], None] | None = getattr(self._learner, "begin_round", None)
             if callable(begin):
                 begin(number)
-            weights = self._frozen(proposal_of(self._learner), model)
+            return self._frozen(proposal_of(self._learner), model)
         except (KeyboardInterrupt, SystemExit):
             raise
         except NoProposalError as error:
-            self._seen.append(Observation(number, self._name, reason=said(error)))
-            return None
+            self._seen.append(Observation(number, self._name, reason=_told(error)))
         except BaseException as error:  # noqa: BLE001  (as in _accept)
-            reason = f"{type(error).__name__}: {said(error)}"
+            reason = f"{type(error).__name__}: {_told(error)}"
             self._fail("made no proposal", error, number, reason)
-            return None
-        self._judge(weights, number)
-        return self._archive.put(weights)
+        return None
 
     def _frozen(self, proposed: Weights, model: NamedArrays) -> NamedArrays:
         arrays = proposed.weights
@@ -226,7 +283,7 @@ class LocalWorker:
             model = self._archive.get(job.model)
             require_like(weights.layout, model.layout, grows=self._grows)
         except (StoreError, WeightsError) as error:
-            self._seen.append(Observation(job.round_number, self._name, reason=said(error)))
+            self._seen.append(Observation(job.round_number, self._name, reason=_told(error)))
             return Ballot.REJECT
         return self._judge(weights, job.round_number)
 
@@ -249,5 +306,9 @@ class LocalWorker:
 
     def _fail(self, what: str, error: BaseException, round_number: int, reason: str = "") -> None:
         kind = type(error).__name__
-        _log.warning("%s %s: %s: %s", self._name, what, kind, said(error))
+        _log.warning("%s %s: %s: %s", self._name, what, kind, _told(error))
         self._seen.append(Observation(round_number, self._name, failure=kind, reason=reason))
+
+
+def _told(error: BaseException) -> str:
+    return said(error)[:_REASON_MAX]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from colearn import ProposedWeights, Weights
-from colearn.core import Outcome, Phase, Rules, calls
+from colearn.core import MotionKind, Outcome, Phase, Rules, calls
 from colearn.core.events import (
     Awoke,
     Closed,
@@ -13,14 +13,14 @@ from colearn.core.events import (
     Skipped,
     Voted,
 )
-from colearn.errors import LocalProtocolError
+from colearn.errors import ColearnError, LocalProtocolError, StoreError
 from colearn.experiment.group import Group
 from colearn.identity import Key
 from colearn.ledger import EmbeddedLedger
 from colearn.node import FAILED, Node, Origin
 from colearn.store import Archive, MemoryStore
 from colearn.weights import freeze
-from colearn.worker import LocalWorker
+from colearn.worker import Accept, LocalWorker
 
 MODEL = freeze({"w": np.zeros(3)})
 
@@ -283,3 +283,118 @@ def test_a_council_is_refused_until_it_is_built(make):
     place = make([Adder(), Adder(), Adder()], contribute_s=60)
     with pytest.raises(LocalProtocolError, match="not built"):
         place.nodes[0].step()
+
+
+class Slow:
+    """A worker whose jobs end while nobody looks, as those of another process do."""
+
+    def __init__(self, worker):
+        self.worker, self.begun, self.held = worker, [], False
+        self.job = self.last = None
+
+    @property
+    def busy(self):
+        return self.job is not None
+
+    def work(self, job):
+        if self.last is not None and self.last[0] == job:
+            return self.last[1]
+        if self.job is None:
+            self.job = job
+            self.begun.append(job)
+        return None
+
+    def wait(self, _timeout_s):
+        if self.job is not None and not self.held:
+            self.last, self.job = (self.job, self.worker.work(self.job)), None
+        return self.job is None
+
+
+def test_each_job_is_done_once_however_the_worker_and_the_node_interleave(make):
+    place = make([Adder() for _ in range(3)], rounds=4)
+    slow = [Slow(node._worker) for node in place.nodes]
+    for node, worker in zip(place.nodes, slow, strict=True):
+        node._worker = worker
+    for _ in range(100):
+        for node, worker in zip(place.nodes, slow, strict=True):
+            node.step()
+            worker.wait(0)
+    assert place.experiment.phase is Phase.OVER
+    for worker in slow:
+        assert len(worker.begun) == len(set(worker.begun))
+    assert len([seen for seen in place.seen if seen.vote_score is not None]) == 12
+
+
+def test_a_member_confirms_the_final_model_when_its_learner_has_it(make):
+    place = make([Adder() for _ in range(3)], rounds=1)
+    place.nodes[0].step()
+    slow = place.nodes[2]._worker = Slow(place.nodes[2]._worker)
+    place.nodes[1].step()
+    place.nodes[2].step()
+    slow.wait(0)
+    place.nodes[2].step()
+    assert place.experiment.phase is Phase.OVER
+    slow.held = True
+    assert not any(place.nodes[2].step() for _ in range(3))
+    assert isinstance(slow.begun[-1], Accept)
+    assert not place.of(Confirmed)
+    slow.held = False
+    slow.wait(0)
+    assert place.nodes[2].step()
+    assert [event.member for event in place.of(Confirmed)] == [place.keys[2].address]
+    assert place.learners[2].accepted == 1
+
+
+class Nothing:
+    """A carrier that has nothing."""
+
+    def bring(self, digest, max_bytes, *, timeout_s):
+        raise StoreError("nobody has it")
+
+    def share(self, digest):
+        raise StoreError("nobody takes it")
+
+
+def test_who_cannot_have_the_model_still_ends_a_phase_after_its_deadline(make):
+    place = make([Adder() for _ in range(3)], rounds=0)
+    place.nodes[0].step()
+    place.nodes[1].step()
+    place.nodes[2].step()
+    assert place.experiment.round.number == 2
+    place.nodes[2]._carrier = Nothing()
+    with pytest.raises(StoreError, match="nobody has it"):
+        place.nodes[2].step()
+    place.time += 61
+    assert place.nodes[2].step()
+    assert place.experiment.round.number == 3
+    assert not place.of(Awoke)
+
+
+def test_what_could_not_be_written_down_is_told_again_and_not_trained_again(make):
+    place = make([Adder() for _ in range(3)], rounds=1)
+    written, full = [], [True]
+
+    def observer(observation):
+        if full[0]:
+            raise ColearnError("no space left")
+        written.append(observation)
+
+    place.nodes[0]._observer = observer
+    for _ in range(2):
+        with pytest.raises(ColearnError, match="no space left"):
+            place.nodes[0].step()
+    assert place.experiment.phase is Phase.PROPOSE
+    full[0] = False
+    assert place.nodes[0].step()
+    assert [seen.vote_score for seen in written] == [1.0]
+
+
+def test_a_motion_that_is_refused_keeps_nobody_from_its_duty(make):
+    place = make([Adder() for _ in range(4)], rounds=0)
+    place.nodes[0].finish = True
+    motion = calls.Motion(
+        1, place.experiment.roster.epoch, int(MotionKind.EXPEL), place.keys[3].address
+    )
+    place.ledger.submit(place.keys[0], motion)
+    assert place.nodes[0].step()
+    assert place.experiment.phase is Phase.VOTE

@@ -17,43 +17,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from colearn.asking import said
-from colearn.errors import ColearnError, ColearnWarning, StoreError
+from colearn.errors import ColearnError, ColearnWarning
 from colearn.network._jobs import read_job, write_done
 from colearn.network.folder import NodeFolder
 from colearn.store import Archive, DirectoryStore
-from colearn.worker import Done, Job, LocalWorker, Propose
+from colearn.worker import LocalWorker
 
-__all__ = ["RememberingWorker", "main"]
-
-
-class RememberingWorker:
-    """A worker that trains once for a turn, whatever happens to its process afterwards.
-
-    What was trained was paid for: with time, and under privacy with a budget.
-    """
-
-    def __init__(self, worker: LocalWorker, archive: Archive, folder: NodeFolder) -> None:
-        """Keep what `worker` proposes in `folder`, until it proposes again."""
-        self._worker = worker
-        self._archive = archive
-        self._folder = folder
-
-    def work(self, job: Job) -> Done:
-        """Do a job, or find that it was done before a restart.
-
-        Raises:
-            StoreError: The weights cannot be read or stored.
-        """
-        if not isinstance(job, Propose):
-            return self._worker.work(job)
-        place = (job.round_number, job.model)
-        digest = self._folder.proposal_of(place)
-        if digest is not None and self._archive.store.has(digest):
-            return Done(proposal=digest)
-        done = self._worker.work(job)
-        if done.proposal is not None:
-            self._folder.keep_proposal(place, done.proposal)
-        return done
+__all__ = ["main"]
 
 
 def main(folder: Path) -> None:
@@ -71,11 +41,12 @@ def main(folder: Path) -> None:
     for line in iter(jobs.get, b""):
         try:
             answer(write_done(worker.work(read_job(line))))
-        except StoreError as error:
+        except ColearnError as error:
+            # Of a store or of the folder: the job can be repeated.
             answer(_line("error", str(error)))
 
 
-def _worker(folder: NodeFolder) -> RememberingWorker:
+def _worker(folder: NodeFolder) -> LocalWorker:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ColearnWarning)
         learner = folder.make_learner()
@@ -83,8 +54,9 @@ def _worker(folder: NodeFolder) -> RememberingWorker:
         sys.stderr.write(f"{folder.name}: warning: {note}\n")
     archive = Archive(DirectoryStore(folder.blobs))
     origin = folder.agreed()
-    local = LocalWorker(learner, archive, origin.model, grows=origin.grows, name=folder.name)
-    return RememberingWorker(local, archive, folder)
+    return LocalWorker(
+        learner, archive, origin.model, grows=origin.grows, name=folder.name, proposals=folder
+    )
 
 
 def _pipes() -> tuple[queue.SimpleQueue[bytes], Callable[[bytes], None]]:

@@ -95,6 +95,7 @@ class ProcessWorker:
 
         Raises:
             StoreError: The process could not read or store the weights; the job can be repeated.
+            LearnerError: The process cannot be started; likewise.
         """
         self.wait(0)
         if self._error:
@@ -133,6 +134,11 @@ class ProcessWorker:
             _end(process)
 
     def _send(self, job: Job) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            # It died while it had nothing to do, so that nothing is lost with it.
+            _log.warning("%s: the worker ended while it was idle", self._name)
+            self.restarts += 1
+            self._kill()
         if self._process is None:
             self._spawn()
         assert self._process is not None
@@ -144,13 +150,20 @@ class ProcessWorker:
             self._process.stdin.flush()
 
     def _spawn(self) -> None:
-        process = subprocess.Popen(  # noqa: S603  (this program, with its own words)
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C is for the node, which ends its worker itself.
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603  (this program, with its own words)
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Ctrl-C is for the node, which ends its worker itself.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise LearnerError(
+                f"its process cannot be started: {error.strerror or error}",
+                learner=self._name,
+                hint="Is there memory left, and are there not too many processes?",
+            ) from error
         self._process = process
         threading.Thread(
             target=self._listen, args=(process,), name="colearn-worker", daemon=True
@@ -161,6 +174,9 @@ class ProcessWorker:
         assert process.stdout is not None
         with suppress(OSError, ValueError):
             while line := process.stdout.readline(LINE_BYTES_MAX):
+                if not line.endswith(b"\n"):
+                    # It was killed while it spoke, or says more than anybody reads.
+                    break
                 self._lines.put((process, line))
         self._lines.put((process, b""))
 
@@ -179,9 +195,9 @@ class ProcessWorker:
         job = self._job
         assert job is not None
         if not line:
-            code = None if self._process is None else self._process.wait()
+            why = self._end_of_process()
             self._kill()
-            self._gave_up("Died", f"its process ended with {code}")
+            self._gave_up("Died", why)
             return
         document = self._document(line)
         if "done" in document:
@@ -191,6 +207,14 @@ class ProcessWorker:
         elif "failed" in document:
             self._kill()
             self._gave_up("NotMade", str(document["failed"]))
+
+    def _end_of_process(self) -> str:
+        """Say how the process ended that answers no more; it may still be there."""
+        assert self._process is not None
+        try:
+            return f"its process ended with {self._process.wait(_STOP_S)}"
+        except subprocess.TimeoutExpired:
+            return "its process does not answer as agreed"
 
     def _document(self, line: bytes) -> dict[str, object]:
         try:
