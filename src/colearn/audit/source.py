@@ -39,12 +39,15 @@ class LogSource:
     store: BlobStore | None
 
 
-def open_source(where: str, blobs: Path | None = None) -> LogSource | ChainSource:
+def open_source(
+    where: str, blobs: Path | None = None, *, ca_file: Path | None = None
+) -> LogSource | ChainSource:
     """Open what is to be audited; nothing is written to it.
 
     Args:
         where: A run folder, a ledger.db, an http(s) address, or an evm+http(s) one.
         blobs: A folder of blobs; by default those that lie beside a ledger.db.
+        ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
 
     Raises:
         ConfigError: There is no ledger, or no such folder.
@@ -57,7 +60,7 @@ def open_source(where: str, blobs: Path | None = None) -> LogSource | ChainSourc
     if is_evm_url(where):
         return _on_chain(where, store)
     if where.startswith(("http://", "https://")):
-        return _hosted(where, store)
+        return _hosted(where, store, ca_file)
     path = Path(where)
     file = path / "ledger.db" if path.is_dir() else path
     if not file.is_file():
@@ -85,10 +88,10 @@ def _on_chain(url: str, store: BlobStore | None) -> ChainSource:
     return ChainSource(str(chain.place), "evm", chain, store)
 
 
-def _hosted(url: str, store: BlobStore | None) -> LogSource:
+def _hosted(url: str, store: BlobStore | None, ca_file: Path | None) -> LogSource:
     from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
 
-    ledger = HostedLedger(url)
+    ledger = HostedLedger(url, ca_file=ca_file)
     return LogSource(url, "hosted", ledger.genesis, _rows_of(ledger), store)
 
 

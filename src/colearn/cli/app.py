@@ -137,7 +137,8 @@ def audit(
     where: Annotated[
         str,
         typer.Argument(
-            metavar="RUN|URL", help="A run folder, a ledger.db, http://..., or evm+http://.../0x..."
+            metavar="RUN|NODE|URL",
+            help="A run's or a node's folder, a ledger.db, http://..., or evm+http://.../0x...",
         ),
     ],
     bytecode: Annotated[
@@ -160,7 +161,9 @@ def audit(
 @app.command(epilog="Example: colearn export runs/demo-1 model.onnx")
 @guarded
 def export(  # noqa: PLR0917  (a command's options)
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN|NODE", help="A run's or a node's folder.")
+    ],
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
     round_number: Annotated[
         int | None, typer.Option("--round", min=1, help="The round; the last certified model's.")

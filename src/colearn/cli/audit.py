@@ -11,7 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from colearn.audit import CHECKS, Report, Verdict, audit, open_source, parse_head
+from colearn.audit.chain import ChainSource
+from colearn.audit.source import LogSource
 from colearn.cli.exits import AUDIT_FINDINGS
+from colearn.errors import ConfigError
+from colearn.ledger import Head
+from colearn.network.folder import NodeFolder
+from colearn.network.invitation import EMBEDDED
 
 __all__ = ["audit_ledger"]
 
@@ -28,13 +34,37 @@ def audit_ledger(
         ColearnError: There is nothing to audit, or it cannot be read.
     """
     known = None if head is None else parse_head(head)
-    report = audit(open_source(where, blobs), bytecode=bytecode, head=known)
+    node = Path(where)
+    if NodeFolder.holds_node(node):
+        source, seen = _of_node(NodeFolder.open(node), blobs)
+        known = known or seen
+    else:
+        source = open_source(where, blobs)
+    report = audit(source, bytecode=bytecode, head=known)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), sort_keys=True))
     else:
         _show(report)
     if not report.passed:
         raise typer.Exit(AUDIT_FINDINGS)
+
+
+def _of_node(folder: NodeFolder, blobs: Path | None) -> tuple[LogSource | ChainSource, Head | None]:
+    """Open the ledger of a node with the node's own blobs, and what it has seen of that ledger.
+
+    Raises:
+        ConfigError: The ledger is another one than the node joined.
+    """
+    invitation, own = folder.invitation, folder.settings
+    where = (own.node_url or invitation.ledger).removeprefix(EMBEDDED)
+    source = open_source(where, blobs or folder.blobs, ca_file=own.ca_file)
+    if isinstance(source, LogSource) and source.genesis.digest != invitation.genesis:
+        raise ConfigError(
+            f"{where} is the log of genesis {source.genesis.digest}, and this node joined "
+            f"{invitation.genesis}.",
+            hint="Somebody put another log there: ask the other members.",
+        )
+    return source, None if isinstance(source, ChainSource) else folder.anchor()
 
 
 def _show(report: Report) -> None:

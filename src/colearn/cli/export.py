@@ -1,17 +1,26 @@
-"""The command that takes a model out of a run."""
+"""The command that takes a model out of a run or of a node."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from pathlib import Path
+from typing import TypedDict
 
 import typer
 
 from colearn.errors import ColearnWarning
 from colearn.experiment.exported_run import card_of, export_run
+from colearn.network.exported_node import export_node
+from colearn.network.folder import NodeFolder
 
 __all__ = ["export_to_onnx"]
+
+
+class _Settings(TypedDict):
+    round_number: int | None
+    tolerance: float
+    force: bool
 
 
 def export_to_onnx(
@@ -31,7 +40,13 @@ def export_to_onnx(
     with warnings.catch_warnings():
         # The run that made the model has said them.
         warnings.simplefilter("ignore", ColearnWarning)
-        done = export_run(folder, path, round_number=round_number, tolerance=tolerance, force=force)
+        settings: _Settings = {
+            "round_number": round_number, "tolerance": tolerance, "force": force
+        }  # fmt: skip
+        if NodeFolder.holds_node(folder):
+            done = export_node(NodeFolder.open(folder), path, **settings)
+        else:
+            done = export_run(folder, path, **settings)
     if as_json:
         document = {
             "file": str(done.path),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from colearn.errors import ConfigError
 from colearn.experiment.config import ExperimentConfig
-from colearn.experiment.folder import RunFolder
 from colearn.experiment.records import RoundRecord
 from colearn.schema import Schema
 
-__all__ = ["model_card"]
+__all__ = ["Told", "model_card"]
 
 _NAMES_MAX = 40
 """Columns and classes that are listed by name; of more, how many there are."""
@@ -22,8 +21,18 @@ _CODE = {**_CONTROL, ord("`"): "'", ord("|"): "/"}
 _MARKUP = {ord(mark): f"\\{mark}" for mark in "\\`*_{}[]<>#|!"}
 
 
+class Told(Protocol):
+    """What a card is made of; a run folder is one."""
+
+    def records(self) -> list[RoundRecord]:
+        """Return the records of all rounds."""
+
+    def document(self, name: str) -> Any:
+        """Return comparison.json or members.json; None where there is none."""
+
+
 def model_card(
-    folder: RunFolder,
+    folder: Told,
     config: ExperimentConfig,
     schema: Schema,
     *,
@@ -36,7 +45,7 @@ def model_card(
     Everything in it is read from the run. Names that members chose are text, never markup.
 
     Args:
-        folder: The run.
+        folder: The run, or what a node knows.
         config: Its experiment.
         schema: Columns and classes (6.1).
         round_number: The round whose model it is, an accepted one; None takes the last.

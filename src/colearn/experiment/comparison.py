@@ -14,8 +14,9 @@ from colearn.errors import ColearnWarning, ConfigError, LearnerError
 from colearn.experiment.collective import Collective
 from colearn.experiment.plan import Plan
 from colearn.interface import MachineLearningInterface, Weights
+from colearn.weights import NamedArrays
 
-__all__ = ["Alone", "Comparison", "compare"]
+__all__ = ["Alone", "Comparison", "compare", "compare_model"]
 
 EARLY_PATIENCE = 5
 """Proposals in a row without a lower vote loss, after which a learner alone stops."""
@@ -103,22 +104,32 @@ def compare(plan: Plan, run: Collective) -> Comparison:
         plan: The experiment.
         run: Its collective, after its last round.
     """
-    rounds = len(run.records_)
+    return compare_model(plan, len(run.records_), None if run.score_ is None else run.weights_)
+
+
+def compare_model(plan: Plan, rounds: int, weights: NamedArrays | None) -> Comparison:
+    """Do the same for a group whose model is given, wherever it was trained.
+
+    Args:
+        plan: The experiment.
+        rounds: How many rounds the group had.
+        weights: Its model; None where none was accepted.
+    """
     turns = max(1, rounds // len(plan.names))
     with warnings.catch_warnings():
         # A learner alone has the rows it has; the group has warned of few vote rows already.
         warnings.simplefilter("ignore", ColearnWarning)
-        together = _together(plan, run)
+        together = _together(plan, weights)
         learners = tuple(_alone(plan, place, turns, together) for place in range(len(plan.names)))
         pooled = _pooled(plan, rounds)
     return Comparison(together, pooled, learners, len(plan.division.test))
 
 
-def _together(plan: Plan, run: Collective) -> float:
+def _together(plan: Plan, weights: NamedArrays | None) -> float:
     site = plan.division.sites[0]
     judge = plan.honest(site.train, site.vote, plan.names[0])
-    if run.score_ is not None:
-        judge.mli_accept_weights(Weights(weights=run.weights_))
+    if weights is not None:
+        judge.mli_accept_weights(Weights(weights=weights))
     return _test_score(judge)
 
 

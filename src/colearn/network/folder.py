@@ -18,7 +18,7 @@ from colearn.experiment.plan import Plan
 from colearn.experiment.specification import SPECIFICATION_BYTES_MAX
 from colearn.identity import Key, load
 from colearn.interface import MachineLearningInterface
-from colearn.ledger import Ledger
+from colearn.ledger import Head, Ledger
 from colearn.network.connect import open_ledger, open_store
 from colearn.network.invitation import Invitation, read_invitation
 from colearn.network.local import Local, learner_of, local_plan, search_beside
@@ -297,6 +297,15 @@ class NodeFolder:
         if (document.get("round"), document.get("parent")) != place:
             return None
         return str(document["digest"])
+
+    def anchor(self) -> Head | None:
+        """Return the newest head of the log that this node has verified; None before one."""
+        document = self._json("anchor.json")
+        try:
+            head = Head(document["height"], document["head"])
+        except (KeyError, TypeError):
+            return None
+        return head if type(head.height) is int and isinstance(head.digest, str) else None
 
     def _json(self, name: str) -> Any:
         """Return what a small file of this node holds; None where it is not there or damaged."""
