@@ -17,7 +17,7 @@ from colearn.errors import (
     ColearnError,
     ConfigError,
     LedgerTamperedError,
-    ProtocolError,
+    LocalProtocolError,
 )
 from colearn.ledger import Head, Ledger
 from colearn.node import Node
@@ -29,7 +29,7 @@ _WAIT_S = 30.0
 """The longest wait for news of the ledger; one that has none is asked again."""
 
 _AGAIN_S = 0.5
-"""Until something that is due and was refused is tried again, in seconds."""
+"""Until something that is due and was refused is first tried again; later on longer."""
 
 _FOLLOW_S = 1.0
 """How often the ledger is read while the worker is busy, which is when nothing is due."""
@@ -37,7 +37,7 @@ _FOLLOW_S = 1.0
 _PAUSES_S = (0.1, 10.0)
 """The first and the longest pause after a failure."""
 
-_FATAL = (ConfigError, LedgerTamperedError, ProtocolError)
+_FATAL = (ConfigError, LedgerTamperedError, LocalProtocolError)
 """What no repetition makes better: the ledger lies, or this program is wrong."""
 
 _log = logging.getLogger("colearn.network.follower")
@@ -106,6 +106,7 @@ class Follower:
         self._acts = (*others, node.step)
         self._listener = listener
         self._failures = 0
+        self._refusals = 0
         self._error = ""
         self._wakeups = 0
         self._steps = 0
@@ -135,6 +136,7 @@ class Follower:
         self._wakeups += 1
         if any(act() for act in self._acts):
             self._steps += 1
+            self._refusals = 0
             return
         self._tell()
         if self._worker.busy:
@@ -145,14 +147,19 @@ class Follower:
         due = self._node.due
         if due.duty is Duty.DONE:
             return
-        self._ledger.wait(self._pause(due))
+        if self._ledger.wait(self._pause(due)):
+            self._refusals = 0
 
     def _pause(self, due: Due) -> float:
         """Return how long the ledger's news may be waited for, in seconds."""
-        if due.until is not None:
-            return float(min(max(due.until - self._ledger.now(), _AGAIN_S), _WAIT_S))
-        # What is due and could not be done: another clock may still be behind this one.
-        return _WAIT_S if due.duty is Duty.WAIT else _AGAIN_S
+        left = _WAIT_S if due.until is None else float(due.until - self._ledger.now())
+        if due.duty is Duty.WAIT:
+            return min(max(left, _AGAIN_S), _WAIT_S)
+        # It is due and was refused, as by a ledger whose clock is behind this one, or a relay is
+        # to bring it. Each half of the time that is left sees another attempt.
+        pause = min(_AGAIN_S * float(2 ** min(self._refusals, 10)), _WAIT_S)
+        self._refusals += 1
+        return pause if due.until is None else max(min(pause, left / 2), _AGAIN_S)
 
     def _failed(self, error: ColearnError, stop: threading.Event) -> None:
         """Say what failed, once for each cause, and pause longer each time."""
