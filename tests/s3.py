@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -48,10 +48,17 @@ def _weed():
     return found
 
 
+def free_ports(count):
+    """Ports of loopback that nobody listens on, each another one."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @contextmanager
@@ -81,9 +88,8 @@ class Server:
     """
 
     def __init__(self, folder):
-        ports = {}
-        for role in _ROLES:
-            ports[role], ports[role + ".grpc"] = free_port(), free_port()
+        names = [*_ROLES, *(role + ".grpc" for role in _ROLES)]
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._folder, self._ports = folder, ports
         self.endpoint = f"http://127.0.0.1:{ports['s3']}"
         self.filer = f"http://127.0.0.1:{ports['filer']}"
@@ -100,7 +106,8 @@ class Server:
         """Start it, be it again on the same data, and wait until it stores."""
         options = {
             "dir": self._folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1",
-            "master.telemetry": "false", "master.volumeSizeLimitMB": 64, "volume.max": 20,
+            "master.telemetry": "false", "master.electionTimeout": "1s",
+            "master.volumeSizeLimitMB": 64, "volume.max": 20,
             "s3.config": Path(self._folder, "s3.json"), "s3.autoCreateBucket": "false",
             "s3.port.iceberg": 0, "s3.port.lance": 0,
             "s3.localSocket": Path(self._folder, "s3.sock"),
@@ -134,6 +141,7 @@ class Server:
     def silent(self):
         """Let it keep its connections and answer nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
         try:
             yield
         finally:
