@@ -176,7 +176,7 @@ def _leave(
     founding: Founding, invitation: Invitation, signer: Key, view: Ledger, ca_file: Path | None
 ) -> None:
     """Leave the specification and model 0 where those who join can fetch them."""
-    from colearn.network.connect import open_store  # noqa: PLC0415
+    from colearn.network.connect import Tls, open_store  # noqa: PLC0415
     from colearn.network.creating import leave_blobs  # noqa: PLC0415
     from colearn.network.invitation import PEERS  # noqa: PLC0415
     from colearn.store import DirectoryStore  # noqa: PLC0415
@@ -186,7 +186,7 @@ def _leave(
         leave_blobs(founding, DirectoryStore(founded_folder()))
         return
     with tempfile.TemporaryDirectory(prefix="colearn-") as folder:
-        store = open_store(invitation, DirectoryStore(folder), signer, view, ca_file=ca_file)
+        store = open_store(invitation, DirectoryStore(folder), signer, view, tls=Tls(ca_file))
         try:
             leave_blobs(founding, store)
         finally:

@@ -196,7 +196,7 @@ def _join(  # noqa: PLR0917
     *,
     renamed: bool,
 ) -> None:
-    from colearn.network.connect import open_ledger, open_store  # noqa: PLC0415
+    from colearn.network.connect import Tls, open_ledger, open_store  # noqa: PLC0415
     from colearn.network.folder import NodeFolder  # noqa: PLC0415
     from colearn.network.joining import check_place, fetch_offer, take_seat  # noqa: PLC0415
     from colearn.store import DirectoryStore  # noqa: PLC0415
@@ -210,7 +210,8 @@ def _join(  # noqa: PLR0917
         seated = check_place(invitation, view.experiment(number), signer.address)
         held = DirectoryStore(place)
         _take_own(invitation, held)
-        store = open_store(invitation, held, signer, view, ca_file=ca_file)
+        tls = Tls(ca_file, settings.tls_cert, settings.tls_key)
+        store = open_store(invitation, held, signer, view, tls=tls)
         try:
             offer = fetch_offer(invitation, view.experiment(number), store, _MODEL_S)
         finally:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from colearn.errors import ConfigError, LedgerTamperedError
-from colearn.identity import Key
+from colearn.identity import Key, Statement
 from colearn.ledger import EmbeddedLedger, Ledger
 from colearn.ledger.evm_url import is_evm_url
-from colearn.network.invitation import DIRECTORY, EMBEDDED, HOSTED, Invitation, is_web_url
+from colearn.network.invitation import DIRECTORY, EMBEDDED, HOSTED, PEERS, Invitation, is_web_url
 from colearn.store import DirectoryStore, HoldingStore, Remote
 from colearn.store.draft import Draft
 from colearn.weights import DEFAULT_LIMITS
 
 __all__ = [
     "FolderRemote",
+    "Tls",
     "drift_of",
     "genesis_of",
     "ledger_address",
@@ -126,13 +129,29 @@ def open_ledger_at(url: str, *, genesis: str | None = None, ca_file: Path | None
     return HostedLedger(url, ca_file=ca_file, expected_genesis=genesis)
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom to trust for HTTPS, and what to show to who asks for a certificate.
+
+    Attributes:
+        ca_file: The only authority to trust, in PEM; None for the usual ones.
+        certfile: The own certificate chain, for mutual TLS.
+        keyfile: Its key, if it is not in `certfile`.
+    """
+
+    ca_file: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+
+
 def open_store(
     invitation: Invitation,
     held: DirectoryStore,
     key: Key,
     ledger: Ledger,
     *,
-    ca_file: Path | None = None,
+    tls: Tls | None = None,
+    on_statement: Callable[[str, Statement], None] | None = None,
 ) -> HoldingStore:
     """Return the blobs of an experiment: those that are held here, and a way to the others.
 
@@ -140,14 +159,15 @@ def open_store(
         invitation: Names the store.
         held: The folder of this member.
         key: Signs the requests.
-        ledger: Its head goes into every request (7.9).
-        ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
+        ledger: Read up to the experiment; its head goes into every request (7.9).
+        tls: For HTTPS.
+        on_statement: Hears the URL and how far its server says it has read the ledger (7.9).
 
     Raises:
-        ConfigError: This kind of store is not built yet.
-        MissingExtraError: It needs the extra `network`.
+        ConfigError: An address or a certificate cannot be used.
+        MissingExtraError: It needs an extra that is not installed.
     """
-    return HoldingStore(held, _remote(invitation, key, ledger, ca_file))
+    return HoldingStore(held, _remote(invitation, key, ledger, tls or Tls(), on_statement))
 
 
 def genesis_of(ledger: Ledger) -> str | None:
@@ -181,12 +201,33 @@ class FolderRemote(Remote):
         self._shared.put(held.get(digest, DEFAULT_LIMITS.proposal_bytes))
 
 
-def _remote(invitation: Invitation, key: Key, ledger: Ledger, ca_file: Path | None) -> Remote:
+def _remote(
+    invitation: Invitation,
+    key: Key,
+    ledger: Ledger,
+    tls: Tls,
+    on_statement: Callable[[str, Statement], None] | None,
+) -> Remote:
     store = invitation.store
     if store.startswith(DIRECTORY):
         return FolderRemote(DirectoryStore(store.removeprefix(DIRECTORY)))
-    del key, ledger, ca_file
-    raise ConfigError(f"Blobs at {store!r} are not built yet.")
+    if store not in (HOSTED, PEERS):
+        from colearn.store.objects import ObjectStore  # noqa: PLC0415  (needs its extra)
+
+        return ObjectStore(store)
+    from colearn.store.sender import Credentials, Sender  # noqa: PLC0415  (needs its extra)
+
+    domain = ledger.experiment(invitation.experiment).domain
+    sender = Sender(key, domain, lambda: ledger.head)
+    credentials = Credentials(tls.ca_file, tls.certfile, tls.keyfile)
+    if store == HOSTED:
+        from colearn.store.hosted import HostedRemote  # noqa: PLC0415
+
+        url = invitation.ledger
+        return HostedRemote(url, sender, credentials, on_statement=on_statement)
+    from colearn.store.peers import PeersRemote  # noqa: PLC0415
+
+    return PeersRemote(invitation.peers, sender, credentials, on_statement=on_statement)
 
 
 def _require_same_contract(invited: str, own: str) -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import Any
 from colearn.errors import ColearnError, ConfigError
 from colearn.experiment.plan import Plan
 from colearn.experiment.specification import SPECIFICATION_BYTES_MAX
-from colearn.identity import Key, load
+from colearn.identity import Key, Statement, load
 from colearn.interface import MachineLearningInterface
 from colearn.ledger import Head, Ledger
-from colearn.network.connect import open_ledger, open_store
+from colearn.network.connect import Tls, open_ledger, open_store
 from colearn.network.invitation import Invitation, read_invitation
 from colearn.network.local import Local, learner_of, local_plan, search_beside
 from colearn.network.settings import NodeSettings
@@ -172,14 +172,27 @@ class NodeFolder:
         own = self.settings
         return open_ledger(self.invitation, ca_file=own.ca_file, node_url=own.node_url)
 
-    def store(self, key: Key, ledger: Ledger) -> HoldingStore:
+    def store(
+        self,
+        key: Key,
+        ledger: Ledger,
+        on_statement: Callable[[str, Statement], None] | None = None,
+    ) -> HoldingStore:
         """Return the blobs that are held here, with a way to the others.
+
+        Args:
+            key: Signs the requests.
+            ledger: Read up to the experiment.
+            on_statement: Hears the URL and how far its server says it has read the ledger (7.9).
 
         Raises:
             ColearnError: As `open_store`.
         """
-        held = DirectoryStore(self.blobs)
-        return open_store(self.invitation, held, key, ledger, ca_file=self.settings.ca_file)
+        own, held = self.settings, DirectoryStore(self.blobs)
+        tls = Tls(own.ca_file, own.tls_cert, own.tls_key)
+        return open_store(
+            self.invitation, held, key, ledger, tls=tls, on_statement=on_statement
+        )  # fmt: skip
 
     def terms(self) -> Terms:
         """Read what was agreed on, from the specification that is held here.

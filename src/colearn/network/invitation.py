@@ -45,7 +45,9 @@ _PEER = "peer"
 _FIELDS = ("ledger", "genesis", "experiment", "specification", "model", "store", _PEER)
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NUMBER = re.compile("[1-9][0-9]{0,17}")
-_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._-]+)*")
+_BUCKET = re.compile(
+    r"(?:s3|gs|az)://[a-z0-9][a-z0-9._-]{1,221}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._=+-]+)*"
+)
 _PEERS_MAX = 16
 _URL_CHARACTERS_MAX = 1000
 _PLAIN = ":/@+"
@@ -63,7 +65,7 @@ class Invitation:
         experiment: Its number on the ledger.
         specification: Digest of the specification (6.1).
         model: Digest of model 0.
-        store: ``hosted``, ``peers``, ``s3://BUCKET/PREFIX`` or ``directory:/PATH``.
+        store: ``hosted``, ``peers``, ``s3://BUCKET/FOLDER`` (or gs, az), or ``directory:/PATH``.
         peers: Addresses of members that serve blobs, for a start.
 
     Raises:
@@ -222,7 +224,7 @@ def _check_store(store: str, ledger: str) -> None:
         if not is_web_url(ledger):
             raise _fault("store", "can be `hosted` only with an http(s) ledger, whose server it is")
     elif store != PEERS and not _BUCKET.fullmatch(store):
-        raise _fault("store", "must be hosted, peers, s3://BUCKET/PREFIX or directory:/PATH")
+        raise _fault("store", "must be hosted, peers, s3://BUCKET/FOLDER or directory:/PATH")
 
 
 def _check_path(field: str, path: str) -> None:
