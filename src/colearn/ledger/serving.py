@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,11 @@ from colearn.ledger.server import make_app
 
 try:
     import uvicorn
+    from starlette.routing import BaseRoute
 except ImportError as error:
     raise MissingExtraError("uvicorn", extra="network") from error
 
-__all__ = ["PORT", "Serving", "serve"]
+__all__ = ["PORT", "Further", "Serving", "serve"]
 
 PORT = 8463
 """Where a ledger is served when nobody says otherwise."""
@@ -55,6 +56,21 @@ class Serving:
     stop: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What a server serves beside its ledger, and how.
+
+    Attributes:
+        routes: Makes the routes when the ledger is open and the port is known.
+        protocol: Speaks HTTP on every connection.
+        requests_max: Connections that they need at once.
+    """
+
+    routes: Callable[[Desk, Serving], Sequence[BaseRoute]]
+    protocol: type[asyncio.Protocol]
+    requests_max: int
+
+
 def serve(
     path: Path,
     *,
@@ -65,6 +81,8 @@ def serve(
     clock: Clock = system_clock,
     synchronous: Literal["NORMAL", "FULL"] = "FULL",
     put_back_s: float = 60.0,
+    client_ca: Path | None = None,
+    more: Further | None = None,
     ready: Callable[[Serving], None] | None = None,
 ) -> None:
     """Serve the log in a file until it is stopped; Ctrl-C and SIGTERM stop it in the main thread.
@@ -78,10 +96,13 @@ def serve(
         clock: Stamps the rows, seconds since 1970.
         synchronous: FULL, as others rely on every row that they have seen.
         put_back_s: For how long after the start readers may put rows back that the log has lost.
+        client_ca: The authority that signs the certificates of clients, in PEM: without one of
+            its certificates nobody is let in.
+        more: What else is served at this port.
         ready: Called once the port is open.
 
     Raises:
-        ConfigError: There is no log in the file, or the certificate cannot be read.
+        ConfigError: There is no log in the file, or the certificates cannot be read.
         LedgerTamperedError: The log is not valid.
         LedgerUnavailableError: The file cannot be used, or the port is taken.
     """
@@ -89,24 +110,35 @@ def serve(
         lambda: EmbeddedLedger(path, clock=clock, synchronous=synchronous),
         waiters_max=_WAITERS_MAX,
     )
+    app = make_app(desk, put_back_s=put_back_s)
     config = uvicorn.Config(
-        make_app(desk, put_back_s=put_back_s),
-        loop="asyncio",
-        http="h11",
+        app,
+        loop="asyncio" if more is None else "auto",
+        http="h11" if more is None else more.protocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_REQUESTS_MAX,
+        limit_concurrency=_REQUESTS_MAX + (0 if more is None else more.requests_max),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOP_S,
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,
+        ssl_ca_certs=None if client_ca is None else str(client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_REQUIRED,
     )
-    _load(config)
-    asyncio.run(_run(_Server(config), desk, (host, port), ready))
+    _load(config, client_ca)
+
+    def opened(serving: Serving) -> None:
+        if more is not None:
+            app.router.routes.extend(more.routes(desk, serving))
+        if ready is not None:
+            ready(serving)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_run(_Server(config), desk, (host, port), opened))
 
 
 class _Server(uvicorn.Server):
@@ -119,7 +151,7 @@ async def _run(
     server: _Server,
     desk: Desk,
     address: tuple[str, int],
-    ready: Callable[[Serving], None] | None,
+    opened: Callable[[Serving], None],
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -135,9 +167,8 @@ async def _run(
         await desk.open()
         genesis = await desk.ask(lambda ledger: ledger.genesis)
         with _listening(*address) as listener, _stopped_by_signals(stop_from_anywhere):
-            if ready is not None:
-                scheme = "https" if server.config.is_ssl else "http"
-                ready(Serving(_url(scheme, listener), genesis, stop_from_anywhere))
+            scheme = "https" if server.config.is_ssl else "http"
+            opened(Serving(_url(scheme, listener), genesis, stop_from_anywhere))
             await server.serve([listener])
     finally:
         await desk.close()
@@ -181,13 +212,17 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _load(config: uvicorn.Config) -> None:
-    if config.ssl_keyfile and not config.ssl_certfile:
-        raise ConfigError("A key file needs its certificate.", hint="Give both.")
+def _load(config: uvicorn.Config, client_ca: Path | None) -> None:
+    if (config.ssl_keyfile or client_ca) and not config.ssl_certfile:
+        raise ConfigError(
+            "A key file, or an authority for clients, needs the server's certificate.",
+            hint="Give both.",
+        )
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
-            f"Cannot use the certificate {config.ssl_certfile}: {error}.",
-            hint="Give a PEM file with the chain, and one with the key.",
+            f"Cannot use the certificates {config.ssl_certfile}"
+            f"{f' and {client_ca}' if client_ca else ''}: {error}.",
+            hint="Give PEM files: the chain, its key, and the authority of the clients.",
         ) from error

@@ -1,4 +1,8 @@
-"""Where the bytes of proposals and contributions are, named by their sha256 (6.3)."""
+"""Where the bytes of proposals and contributions are, named by their sha256 (6.3).
+
+What speaks HTTP is imported by its own name: `colearn.store.hosted`, `colearn.store.peers` and
+`colearn.store.sender` ask for blobs, `colearn.store.routes` and `colearn.store.gate` serve them.
+"""
 
 from colearn.store.archive import Archive
 from colearn.store.base import BlobStore

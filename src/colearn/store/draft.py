@@ -141,6 +141,15 @@ class Draft:
             self.fill(count)
             left = left[count:]
 
+    def restart(self) -> None:
+        """Throw away what came, and begin anew.
+
+        Raises:
+            StoreError: The file cannot be emptied.
+        """
+        with self._reported(self._path.name):
+            self._empty()
+
     def finish(self) -> None:
         """Verify the bytes and give them their name, in one step.
 
@@ -152,7 +161,7 @@ class Draft:
         self._flush()
         if self._hashing.hexdigest() != self.digest:
             size = self._flushed
-            self._empty()
+            self.restart()
             raise DigestMismatchError(
                 f"{size} bytes came for the blob {self.digest}, and have another digest.",
                 hint="They were thrown away: fetch the blob from somewhere else.",
@@ -164,6 +173,8 @@ class Draft:
                 self._release()
             # The lock is held until the name is another, so that nobody goes on with this file.
             self._path.replace(self._target)
+            if self._fsync and os.name == "posix":
+                _fsync_folder(self._target.parent)
         self._release()
         self.finished = True
 
@@ -258,6 +269,14 @@ def _opened(folder: Path, digest: str) -> tuple[Path, FileIO]:
         file.close()
     path = folder / f".{secrets.token_hex(8)}.draft"
     return path, FileIO(path, "x+")
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _creating(path: str, flags: int) -> int:

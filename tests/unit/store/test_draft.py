@@ -128,6 +128,16 @@ def test_nothing_is_left_of_wrong_bytes(store, folder):
     assert names(folder) == []
 
 
+def test_a_draft_can_be_begun_anew(store):
+    with store.receive(DIGEST, LIMIT) as draft:
+        draft.write(b"wrong" * 10**6)
+        draft.restart()
+        assert draft.offset == 0
+        draft.write(BLOB)
+        draft.finish()
+    assert store.get(DIGEST, LIMIT) == BLOB
+
+
 def test_half_a_blob_is_no_blob(store):
     with store.receive(DIGEST, LIMIT) as draft:
         draft.write(BLOB[:1000])
