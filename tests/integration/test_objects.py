@@ -236,7 +236,7 @@ print(peak() - before)
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert int(run.stdout) < 75 * MIB
+    assert int(run.stdout) < 50 * MIB
     server.delete(f"{BUCKET}/memory/{digest}")
 
 
