@@ -111,6 +111,10 @@ class Follower:
         self._wakeups = 0
         self._steps = 0
 
+    def begin(self) -> None:
+        """Take the first snapshot."""
+        self._tell()
+
     def run(self, stop: threading.Event) -> None:
         """Follow until the node has nothing to do any more, or until `stop` is set.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from colearn.errors import ColearnError, LedgerTamperedError
 from colearn.ledger import Head, Ledger
@@ -34,12 +36,7 @@ class Notes:
         Raises:
             ColearnError: It cannot be written.
         """
-        path = self._folder / "observations.jsonl"
-        try:
-            with path.open("ab", buffering=0) as file:
-                file.write(line.encode() + b"\n")
-        except OSError as error:
-            raise _unwritten(path, error) from error
+        self._append("observations.jsonl", line)
 
     def keep_anchor(self, head: Head) -> None:
         """Note how far the log was read.
@@ -86,6 +83,14 @@ class Notes:
         }
         self._replace("evidence.json", json.dumps(document, indent=2).encode() + b"\n")
 
+    def keep_fork(self, document: Mapping[str, Any]) -> None:
+        """Append what proves another history to forks.jsonl.
+
+        Raises:
+            ColearnError: It cannot be written.
+        """
+        self._append("forks.jsonl", json.dumps(document, sort_keys=True))
+
     def _anchor(self) -> Head | None:
         try:
             with (self._folder / "anchor.json").open("rb") as file:
@@ -94,6 +99,14 @@ class Notes:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return head if type(head.height) is int and isinstance(head.digest, str) else None
+
+    def _append(self, name: str, line: str) -> None:
+        path = self._folder / name
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(line.encode() + b"\n")
+        except OSError as error:
+            raise _unwritten(path, error) from error
 
     def _replace(self, name: str, data: bytes) -> None:
         path = self._folder / name

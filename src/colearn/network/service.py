@@ -28,13 +28,16 @@ from colearn.identity import Key
 from colearn.ledger import Happening, Head, Ledger
 from colearn.network.folder import NodeFolder, NodeState
 from colearn.network.follower import Follower, Snapshot
+from colearn.network.forks import ForkWatch
 from colearn.network.invitation import PEERS
 from colearn.network.metrics import Metrics
 from colearn.network.notes import Notes
-from colearn.network.serving import Door, Doors
+from colearn.network.peering import Lines, Neighbours, make_blob_app
+from colearn.network.serving import Door, Doors, door_of
 from colearn.network.web import health_of, make_health_app
 from colearn.network.worker import ProcessWorker, command_of
 from colearn.node import Node
+from colearn.store import DirectoryStore
 from colearn.worker import Observation
 
 __all__ = ["Service", "run_node"]
@@ -113,6 +116,10 @@ class Service:
             limit_s=_LIMIT_FACTOR * max(rules.propose_s, rules.vote_s),
         )
         self.notes = Notes(self.folder.path)
+        own, invitation = self.folder.settings, self.folder.invitation
+        self.neighbours = Neighbours(invitation.experiment, invitation.peers, own.public_url)
+        self.forks = ForkWatch(self.notes, self._members, self._stopped_by)
+        self._lines: Lines | None = None
         self._journal = Journal(self.notes.observe)
 
     # ------------------------------------------------------------------- the main thread
@@ -145,15 +152,37 @@ class Service:
         read = asyncio.create_task(self._is_read.wait())
         ended = asyncio.create_task(self._ended.wait())
         await asyncio.wait({read, ended}, return_when=asyncio.FIRST_COMPLETED)
-        door = self._blob_door() if self._is_read.is_set() else None
-        if door is not None:
-            app, place = door
-            await doors.open(app, place)
+        if self._is_read.is_set() and self._serves_blobs:
+            await self._open_blob_door(doors)
         await ended
         read.cancel()
 
-    def _blob_door(self) -> tuple[Any, Door] | None:
-        return None
+    async def _open_blob_door(self, doors: Doors) -> None:
+        own = self.folder.settings
+        door = door_of(own)
+        assert self._lines is not None
+        app = make_blob_app(
+            DirectoryStore(self.folder.blobs),
+            self.key,
+            self._lines,
+            self._known,
+            (door.url, *([own.public_url] if own.public_url else [])),
+        )
+        await doors.open(app, door)
+
+    def _known(self) -> Snapshot:
+        assert self.snapshot is not None
+        return self.snapshot
+
+    def _members(self) -> int:
+        return 0 if self.snapshot is None else self.snapshot.experiment.roster.size
+
+    def _stopped_by(self, error: LedgerTamperedError) -> None:
+        """Stop because two histories of the log are proved; any thread may call this."""
+        self._keep_evidence(error)
+        self._error = error
+        self._stop.set()
+        self._loop.call_soon_threadsafe(self._ended.set)
 
     @property
     def _serves_blobs(self) -> bool:
@@ -197,7 +226,7 @@ class Service:
     def _read(self) -> Ledger:
         ledger = self.folder.ledger()
         try:
-            for listener in (self.metrics.hear, self.on_happening):
+            for listener in (self.metrics.hear, self.neighbours.hear, self.on_happening):
                 if listener is not None:
                     ledger.listen(listener)
             ledger.sync()
@@ -209,8 +238,11 @@ class Service:
 
     def _take_part(self, ledger: Ledger, stack: ExitStack) -> None:
         number = self.folder.invitation.experiment
-        store = self.folder.store(self.key, ledger)
+        lines = Lines(ledger, self.forks)
+        store = self.folder.store(self.key, ledger, lines.stated)
         stack.callback(store.close)
+        self._lines = lines
+        self.neighbours.attach(store.remote)
         node = Node(
             self.worker,
             self.key,
@@ -225,6 +257,7 @@ class Service:
         follower = Follower(
             node, ledger, self.worker, number, others=(self._starter(ledger),), listener=self._note
         )
+        follower.begin()
         self._loop.call_soon_threadsafe(self._is_read.set)
         follower.run(self._stop)
         self._note_head(ledger.head)

@@ -16,13 +16,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from colearn.errors import ConfigError, MissingExtraError
+from colearn.network.patience import PatientProtocol
+from colearn.network.settings import NodeSettings
 
 try:
     import uvicorn
 except ImportError as error:
     raise MissingExtraError("uvicorn", extra="network") from error
 
-__all__ = ["Door", "Doors"]
+__all__ = ["Door", "Doors", "door_of"]
 
 _REQUESTS_MAX = 128
 """Connections at once; further ones are answered that the server is busy."""
@@ -48,6 +50,30 @@ class Door:
     certfile: Path | None = None
     keyfile: Path | None = None
     client_ca: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of a door that names its port."""
+        place = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.certfile else 'http'}://{place}:{self.port}"
+
+
+def door_of(settings: NodeSettings) -> Door:
+    """Return the door at which a node serves its blobs.
+
+    Raises:
+        ConfigError: Its settings name none.
+    """
+    host, colon, port = (settings.listen or "").rpartition(":")
+    if not colon or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            "Members of this experiment serve their weights themselves, and this node does not say "
+            "where.",
+            hint="Join again with --listen HOST:PORT --public-url URL.",
+        )
+    return Door(
+        host.strip("[]"), int(port), settings.tls_cert, settings.tls_key, settings.client_ca
+    )
 
 
 class Doors:
@@ -112,6 +138,7 @@ def _config(app: Any, door: Door) -> uvicorn.Config:
         raise ConfigError("A key file needs its certificate.", hint="Give both.")
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
