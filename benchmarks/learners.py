@@ -92,9 +92,7 @@ CASES: dict[str, Adapter] = {
         "diabetes", "XGBoostLearner", {"max_depth": 2, "learning_rate": 0.05}
     ),
     "LightGBM, numbers": Adapter(
-        "diabetes",
-        "LightGBMLearner",
-        {"max_depth": 2, "learning_rate": 0.05, "min_child_samples": 10},
+        "diabetes", "LightGBMLearner", {"max_depth": 2, "learning_rate": 0.05}
     ),
 }
 
