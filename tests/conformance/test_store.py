@@ -3,15 +3,20 @@
 import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Barrier
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.blob_servers import MEMBERS, Club, sender, serving_blobs
 from tests.s3 import shared_server
 
 from colearn.errors import BlobNotFoundError, BlobTooLargeError, ConfigError, StoreError
-from colearn.store import BlobStore, DirectoryStore, MemoryStore
+from colearn.store import BlobStore, DirectoryStore, HoldingStore, MemoryStore
+from colearn.store.hosted import HostedRemote
+from colearn.store.peers import PeersRemote
+from colearn.store.quota import Quota
 
 ADAPTERS = {
     "memory": lambda folder: MemoryStore(),
@@ -48,9 +53,36 @@ HOSTILE_DIGESTS = [
 ]
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A real server that is given all blobs."""
+    folder = tmp_path_factory.mktemp("server")
+    with serving_blobs(folder, quota=lambda store: Quota(store, 2**30, 2**30)) as (url, _):
+        yield HostedRemote(url, sender())
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    """Two real peers that have nothing."""
+    with ExitStack() as stack:
+        urls = []
+        for key in MEMBERS[1:3]:
+            folder = tmp_path_factory.mktemp("peer")
+            urls.append(stack.enter_context(serving_blobs(folder, Club(), key=key))[0])
+        yield PeersRemote(urls, sender())
+
+
+REMOTE = {"hosted": "server", "among peers": "peers"}
+"""Blobs here and elsewhere; the fixture that is the other place."""
+
+
+@pytest.fixture(params=[*ADAPTERS, *REMOTE])
 def store(request, tmp_path):
-    return ADAPTERS[request.param](tmp_path)
+    if request.param in ADAPTERS:
+        return ADAPTERS[request.param](tmp_path)
+    remote = request.getfixturevalue(REMOTE[request.param])
+    request.addfinalizer(remote.close)
+    return HoldingStore(DirectoryStore(tmp_path / "blobs"), remote)
 
 
 def test_what_was_put_can_be_got(store):
