@@ -16,7 +16,7 @@ from colearn.core import Ballot
 from colearn.errors import StoreError, WeightsError
 from colearn.interface import MachineLearningInterface, Weights
 from colearn.store import Archive
-from colearn.weights import NamedArrays, freeze, require_like
+from colearn.weights import NamedArrays, require_like
 
 __all__ = [
     "Accept",
@@ -228,7 +228,13 @@ class LocalWorker:
         if self._proposals is None:
             return None
         digest = self._proposals.proposal_of((job.round_number, job.model))
-        return digest if digest is not None and self._archive.store.has(digest) else None
+        if digest is None:
+            return None
+        try:
+            return self._archive.get(digest).digest
+        except (StoreError, WeightsError):
+            # It was never stored, or a power failure has left half of it.
+            return None
 
     def _proposal(self, job: Propose) -> str | None:
         """Train once for a turn, store the outcome, and return its digest."""
@@ -268,7 +274,7 @@ class LocalWorker:
         if not isinstance(arrays, dict):
             raise NoProposalError(f"Expected a dict of numpy arrays, got {type(arrays).__name__}.")
         try:
-            weights = freeze(arrays, limits=self._archive.limits, like=model.layout)
+            weights = self._archive.freeze(arrays, like=model.layout)
             require_like(weights.layout, model.layout, grows=self._grows)
         except WeightsError as error:
             raise NoProposalError(said(error)) from error

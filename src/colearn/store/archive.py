@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
 
 from colearn.errors import DigestMismatchError
 from colearn.store.base import BlobStore
+from colearn.store.directory import MAPPED_BYTES_MIN, DirectoryStore
+from colearn.store.parcel import Parcel
 from colearn.weights import DEFAULT_LIMITS, NamedArrays, WeightsLimits, decode
+from colearn.weights.layout import Layout
+from colearn.weights.named import Spread
 
 __all__ = ["Archive"]
 
-_KEPT_COUNT = 3
-"""The model, a proposal, and the one before: what a round touches."""
+_KEPT_COUNT = 2
+"""The model and a proposal: what a round touches."""
 
 
 class Archive:
     """Puts weights into a store and gets them out again.
 
     What nobody can change any more is shared by all nodes of a process: decoded weights are
-    immutable, and the newest few are kept.
+    immutable, and the newest few are kept. In a folder large weights are written and read as
+    mapped files, so that they take no memory that the system could not take back.
 
     Attributes:
         store: Where the bytes are.
@@ -30,6 +39,33 @@ class Archive:
         self.store = store
         self.limits = limits
         self._kept: OrderedDict[str, NamedArrays] = OrderedDict()
+        self._parcel: Parcel | None = None
+
+    def freeze(
+        self, arrays: Mapping[str, npt.NDArray[Any]], like: Layout | None = None
+    ) -> NamedArrays:
+        """Copy named arrays to where nobody changes them, and check them; `put` stores them.
+
+        Args:
+            arrays: Name to numpy array.
+            like: A form the arrays are likely to have.
+
+        Raises:
+            WeightsError: As `colearn.weights.freeze`.
+            StoreError: They cannot be written.
+        """
+        self._drop_parcel()
+        spread = Spread.of(arrays, limits=self.limits, like=like)
+        if not isinstance(self.store, DirectoryStore) or spread.size < MAPPED_BYTES_MIN:
+            return spread.closed(b"".join(spread.pieces))
+        parcel = self.store.pack(spread.pieces)
+        try:
+            weights = spread.closed(parcel.view, parcel.digest)
+        except BaseException:
+            parcel.discard()
+            raise
+        self._parcel = parcel
+        return weights
 
     def put(self, weights: NamedArrays) -> str:
         """Store weights and return their digest.
@@ -37,7 +73,12 @@ class Archive:
         Raises:
             StoreError: They cannot be stored.
         """
-        digest = self.store.put(weights.data)
+        parcel = self._parcel
+        if parcel is not None and parcel.view is weights.buffer:
+            parcel.publish()
+            self._parcel, digest = None, parcel.digest
+        else:
+            digest = self.store.put(weights.data)
         if digest != weights.digest:
             raise DigestMismatchError(
                 f"Weights with digest {weights.digest} were stored as {digest}."
@@ -54,7 +95,8 @@ class Archive:
         """
         kept = self._kept.get(digest)
         if kept is None:
-            kept = decode(self.store.view(digest, self.limits.proposal_bytes), self.limits)
+            data = self.store.view(digest, self.limits.proposal_bytes)
+            kept = decode(data, self.limits, digest=digest)
         self._keep(digest, kept)
         return kept
 
@@ -63,3 +105,9 @@ class Archive:
         self._kept.move_to_end(digest)
         while len(self._kept) > _KEPT_COUNT:
             self._kept.popitem(last=False)
+
+    def _drop_parcel(self) -> None:
+        """Throw away what was written and never stored."""
+        if self._parcel is not None:
+            self._parcel.discard()
+            self._parcel = None

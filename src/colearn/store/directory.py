@@ -10,14 +10,15 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from colearn.errors import BlobNotFoundError, BlobTooLargeError, StoreError
 from colearn.store.base import BlobStore, check_digest, check_limit, mismatch
 from colearn.store.draft import CAREFULLY, PARTIAL, Draft
+from colearn.store.parcel import Parcel
 
 __all__ = ["MAPPED_BYTES_MIN", "RESUMED_WITHIN_S", "STALE_AFTER_S", "DirectoryStore"]
 
@@ -126,6 +127,16 @@ class DirectoryStore(BlobStore):
         if hashlib.sha256(data).hexdigest() != digest:
             raise mismatch(self._place(digest), size, digest)
         return data
+
+    def pack(self, pieces: Iterable[Any]) -> Parcel:
+        """Write buffers that are a blob when they are put together, and do not name it yet.
+
+        Raises:
+            StoreError: They cannot be written.
+        """
+        with self._reported(""):
+            self.path.mkdir(parents=True, exist_ok=True)
+        return Parcel(self.path, pieces, self._reported, fsync=self._fsync)
 
     def _put(self, digest: str, data: bytes) -> None:
         if self._is_stored(digest, data):

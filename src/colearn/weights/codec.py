@@ -50,7 +50,9 @@ def encode(
     return freeze(arrays, metadata or {}, limits).data
 
 
-def decode(data: bytes | mmap, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedArrays:
+def decode(
+    data: bytes | mmap, limits: WeightsLimits = DEFAULT_LIMITS, *, digest: str = ""
+) -> NamedArrays:
     """Read canonical bytes, which may come from anybody.
 
     The arrays are views of `data`: nothing the size of the weights is allocated, and nothing at
@@ -59,6 +61,7 @@ def decode(data: bytes | mmap, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedA
     Args:
         data: The bytes received, or a file of them that is mapped to be read.
         limits: What is too large.
+        digest: Sha256 of the bytes, where it is known already.
 
     Raises:
         WeightsError: Anything but the canonical bytes of finite arrays within the limits.
@@ -80,7 +83,7 @@ def decode(data: bytes | mmap, limits: WeightsLimits = DEFAULT_LIMITS) -> NamedA
         )
     # What somebody could still change is copied.
     kept = data if isinstance(data, mmap) and memoryview(data).readonly else bytes(data)
-    return opened(kept, layout, start, metadata)
+    return opened(kept, layout, start, metadata, digest)
 
 
 def _header_text(data: bytes | mmap, limits: WeightsLimits) -> bytes:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from mmap import mmap
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
         data: bytes | mmap,
         layout: Layout,
         metadata: Any,
+        digest: str = "",
     ) -> None:
         """Wrap `views` of `data`; use `freeze` or `decode` instead."""
         if hasattr(self, "buffer"):
@@ -64,7 +65,7 @@ class NamedArrays(dict[str, npt.NDArray[Any]]):
         fix(self, "buffer", data)
         fix(self, "layout", layout)
         fix(self, "metadata", MappingProxyType(dict(metadata)) if metadata else _NO_METADATA)
-        fix(self, "_digest", "")
+        fix(self, "_digest", digest)
 
     @property
     def data(self) -> bytes:
@@ -157,18 +158,61 @@ def freeze(
         WeightsError: Not a mapping of text to numpy arrays, a dtype that weights cannot have, a
             NaN or an infinity, or something over a limit; the message names the array.
     """
-    if metadata:
-        check_metadata(metadata, limits)
-    plain = _plain(arrays)
-    layout = like if like is not None and like.holds(plain) else _layout(plain, limits)
-    header = layout.header(metadata)
+    spread = Spread.of(arrays, metadata, limits, like)
     # One pass over the bytes: every array is a C-contiguous buffer, so join copies it once.
-    data = b"".join([header, *[plain[name] for name in layout.names]])  # type: ignore[list-item]
-    if len(data) != len(header) + layout.data_bytes:
-        raise WeightsError(f"The arrays changed while they were copied: {len(data)} bytes.")
-    if len(data) > limits.proposal_bytes:
-        raise WeightsError(f"Weights may have {limits.proposal_bytes} bytes, got {len(data)}.")
-    return opened(data, layout, len(header), metadata)
+    return spread.closed(b"".join(spread.pieces))
+
+
+class Spread(NamedTuple):
+    """Named arrays that were not copied yet, in the order of their bytes.
+
+    Attributes:
+        layout: Their form.
+        pieces: Buffers that are the canonical bytes when they are put together.
+        metadata: Text that travels with the arrays.
+        size: How many bytes that are.
+    """
+
+    layout: Layout
+    pieces: list[Any]
+    metadata: Mapping[str, str]
+    size: int
+
+    @staticmethod
+    def of(
+        arrays: Mapping[str, npt.NDArray[Any]],
+        metadata: Mapping[str, str] = _NO_METADATA,
+        limits: WeightsLimits = DEFAULT_LIMITS,
+        like: Layout | None = None,
+    ) -> Spread:
+        """Find the form of named arrays.
+
+        Raises:
+            WeightsError: As `freeze`, values aside.
+        """
+        if metadata:
+            check_metadata(metadata, limits)
+        plain = _plain(arrays)
+        layout = like if like is not None and like.holds(plain) else _layout(plain, limits)
+        header = layout.header(metadata)
+        size = len(header) + layout.data_bytes
+        if size > limits.proposal_bytes:
+            raise WeightsError(f"Weights may have {limits.proposal_bytes} bytes, got {size}.")
+        return Spread(layout, [header, *[plain[name] for name in layout.names]], metadata, size)
+
+    def closed(self, data: bytes | mmap, digest: str = "") -> NamedArrays:
+        """Return the arrays over a copy of the pieces that nobody changes any more.
+
+        Args:
+            data: The copy.
+            digest: Sha256 of it, where it is known.
+
+        Raises:
+            WeightsError: A NaN or an infinity (names the array), or the pieces have changed.
+        """
+        if len(data) != self.size:
+            raise WeightsError(f"The arrays changed while they were copied: {len(data)} bytes.")
+        return opened(data, self.layout, len(self.pieces[0]), self.metadata, digest)
 
 
 def form_of(
@@ -191,9 +235,11 @@ def _layout(plain: dict[str, npt.NDArray[Any]], limits: WeightsLimits) -> Layout
 
 
 def opened(
-    data: bytes | mmap, layout: Layout, start: int, metadata: Mapping[str, str]
+    data: bytes | mmap, layout: Layout, start: int, metadata: Mapping[str, str], digest: str = ""
 ) -> NamedArrays:
     """Return the arrays that `layout` finds in `data` from byte `start` on, values checked.
+
+    `digest` is sha256 of `data`, where it is known already.
 
     Raises:
         WeightsError: A NaN, an infinity, or a bool that is neither 0 nor 1; names the array.
@@ -202,7 +248,7 @@ def opened(
         run = np.ndarray((count,), dtype, data, start + offset)
         if not _is_clean(run):
             _name_the_unclean(layout.views(data, start))
-    return NamedArrays(layout.views(data, start), data, layout, metadata)
+    return NamedArrays(layout.views(data, start), data, layout, metadata, digest)
 
 
 def check_metadata(metadata: Mapping[str, str], limits: WeightsLimits) -> None:

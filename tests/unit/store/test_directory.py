@@ -15,6 +15,7 @@ from colearn.errors import (
     BlobTooLargeError,
     DigestMismatchError,
     StoreError,
+    WeightsError,
 )
 from colearn.store import Archive, DirectoryStore
 from colearn.store.directory import STALE_AFTER_S
@@ -321,3 +322,28 @@ def test_weights_in_a_mapped_file_are_read_without_a_copy_and_cannot_be_changed(
     assert weights["w"][-1] == 2**18 - 1
     assert weights.digest == digest
     assert Archive(DirectoryStore(tmp_path / "other")).put(weights) == digest
+
+
+def test_large_weights_are_written_once_and_have_no_name_before_they_are_put(tmp_path):
+    archive = Archive(DirectoryStore(tmp_path))
+    arrays = {"w": np.arange(2**18, dtype=np.float64), "none": np.zeros((0, 3))}
+    weights = archive.freeze(arrays)
+    assert isinstance(weights.buffer, mmap.mmap)
+    assert weights.digest == freeze(arrays).digest == hashlib.sha256(weights.data).hexdigest()
+    assert list(archive.store.digests()) == []
+    arrays["w"][:] = 0
+    assert archive.put(weights) == weights.digest
+    assert list(archive.store.digests()) == [weights.digest]
+    assert Archive(DirectoryStore(tmp_path)).get(weights.digest)["w"][-1] == 2**18 - 1
+    assert archive.put(weights) == weights.digest
+    assert [each.name for each in tmp_path.iterdir()] == [weights.digest]
+
+
+def test_weights_that_are_refused_or_never_put_leave_no_file(tmp_path):
+    archive = Archive(DirectoryStore(tmp_path))
+    with pytest.raises(WeightsError, match="NaN"):
+        archive.freeze({"w": np.full(2**18, np.nan)})
+    assert list(tmp_path.iterdir()) == []
+    archive.freeze({"w": np.ones(2**18)})
+    archive.freeze({"w": np.zeros(2**18)})
+    assert len(list(tmp_path.iterdir())) == 1
