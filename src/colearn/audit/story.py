@@ -167,6 +167,8 @@ class Story:
         turned = stay[1:] + stay[:1] if stay and stay[0] == self._queue[0] else stay
         self._queue = turned + self._waiting
         self._waiting, self._leaving = [], set()
+        # The round of a dormant member closes without having been opened (7.2).
+        self._round = _Round(number=event.round_number)
 
     def _recounted(self) -> tuple[Outcome, str]:
         """Count the ballots of the open round again (P3.3, 5.4)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -11,9 +12,12 @@ from contextlib import contextmanager
 from colearn.errors import BlobNotFoundError, ConfigError, PeerTimeoutError, StoreError
 from colearn.store.base import BlobStore, check_digest, check_limit
 from colearn.store.directory import DirectoryStore
-from colearn.store.draft import Draft
+from colearn.store.draft import PIECE_BYTES, Draft
 
 __all__ = ["HoldingStore", "Remote"]
+
+_SOUND_MAX = 1000
+"""Digests that are remembered as those of blobs that are whole."""
 
 
 class Remote(ABC):
@@ -70,13 +74,14 @@ class HoldingStore(BlobStore):
         """
         self.held, self.remote, self.timeout_s = held, remote, _checked(timeout_s)
         self._coming: set[str] = set()
+        self._sound: set[str] = set()
         self._arrived = threading.Condition()
 
     def bring(self, digest: str, max_bytes: int, *, timeout_s: float | None = None) -> None:
         """Get a blob here, verified; nothing is done when it is here already.
 
-        What came of it stays when it breaks off, and the next call goes on from there, be it
-        after a restart.
+        What a power failure or a bad disk has damaged is brought anew. What came of a blob stays
+        when it breaks off, and the next call goes on from there, be it after a restart.
 
         Args:
             digest: Of the blob.
@@ -96,12 +101,13 @@ class HoldingStore(BlobStore):
         check_limit(max_bytes)
         until = time.monotonic() + _checked(self.timeout_s if timeout_s is None else timeout_s)
         with self._guarded("bring", digest), self._alone(digest, until):
-            if self.held.has(digest):
+            if self._is_whole(digest):
                 return
             with self.held.receive(digest, max_bytes) as draft:
                 self.remote.fetch(digest, draft, max_bytes, until)
             if not draft.finished:
                 raise StoreError(f"{type(self.remote).__name__} left the blob {digest} half done.")
+            self._remember(digest)
 
     def share(self, digest: str) -> None:
         """Make a blob that is here available to the others.
@@ -118,6 +124,25 @@ class HoldingStore(BlobStore):
     def close(self) -> None:
         """Let go of connections; more than once does no harm."""
         self.remote.close()
+
+    def _is_whole(self, digest: str) -> bool:
+        """Say whether a blob is here; each is read once in a process before it is believed."""
+        if not self.held.has(digest):
+            return False
+        if digest not in self._sound:
+            found = hashlib.sha256()
+            with self.held.opened(digest) as file:
+                while piece := file.read(PIECE_BYTES):
+                    found.update(piece)
+            if found.hexdigest() != digest:
+                return False
+            self._remember(digest)
+        return True
+
+    def _remember(self, digest: str) -> None:
+        if len(self._sound) >= _SOUND_MAX:
+            self._sound.clear()
+        self._sound.add(digest)
 
     def _put(self, digest: str, data: bytes) -> None:
         self.held._put(digest, data)  # noqa: SLF001  (data and digest were checked once)
