@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from queue import Queue
 
@@ -126,6 +126,43 @@ def serving_blobs(folder, club=None, *, key=None, limits=None, quota=None, **opt
         if club.hosts is None:
             club.hosts = names_of(url)
         yield url, store
+
+
+@contextmanager
+def hearing(speech):
+    """A server that reads the head of a request and then runs `speech(socket, stopped)`."""
+    stopped = threading.Event()
+    threads = []
+
+    def serve(line):
+        with line, suppress(OSError):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                data = line.recv(1)
+                if not data:
+                    return
+                head += data
+            speech(line, stopped)
+
+    def accept():
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=serve, args=(line,)))
+            threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stopped.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *threads):
+                thread.join(30)
 
 
 CONTRIBUTE, PROPOSE = Phase.CONTRIBUTE, Phase.PROPOSE

@@ -58,7 +58,9 @@ def server(tmp_path_factory):
     """A real server that is given all blobs."""
     folder = tmp_path_factory.mktemp("server")
     with serving_blobs(folder, quota=lambda store: Quota(store, 2**30, 2**30)) as (url, _):
-        yield HostedRemote(url, sender())
+        remote = HostedRemote(url, sender())
+        yield remote
+        remote.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,9 @@ def peers(tmp_path_factory):
         for key in MEMBERS[1:3]:
             folder = tmp_path_factory.mktemp("peer")
             urls.append(stack.enter_context(serving_blobs(folder, Club(), key=key))[0])
-        yield PeersRemote(urls, sender())
+        remote = PeersRemote(urls, sender())
+        yield remote
+        remote.close()
 
 
 REMOTE = {"hosted": "server", "among peers": "peers"}
@@ -81,7 +85,6 @@ def store(request, tmp_path):
     if request.param in ADAPTERS:
         return ADAPTERS[request.param](tmp_path)
     remote = request.getfixturevalue(REMOTE[request.param])
-    request.addfinalizer(remote.close)
     return HoldingStore(DirectoryStore(tmp_path / "blobs"), remote)
 
 
