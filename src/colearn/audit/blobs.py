@@ -15,13 +15,14 @@ __all__ = ["check_blobs"]
 _SPECIFICATION_BYTES_MAX = 2**20
 
 
-def check_blobs(story: Story, store: BlobStore, check: Check) -> int:
+def check_blobs(story: Story, store: BlobStore, check: Check, *, partial: bool = False) -> int:
     """Read what the experiment names, and return how many blobs that were.
 
     Whatever has another digest, and whatever was accepted and is no weights of the model's form,
-    is a fault. A rejected proposal may be missing or unsound: that is why it was rejected.
+    is a fault. A rejected proposal may be missing or unsound: that is why it was rejected. In a
+    `partial` store, as that of one node, an accepted one may be missing too.
     """
-    reader = _Reader(store, check, _grows(story, store, check))
+    reader = _Reader(store, check, _grows(story, store, check), partial)
     reader.accepted(story.models)
     accepted = {digest for _, digest in story.models}
     for entry, _, candidates in story.proposals:
@@ -32,9 +33,9 @@ def check_blobs(story: Story, store: BlobStore, check: Check) -> int:
 
 
 class _Reader:
-    def __init__(self, store: BlobStore, check: Check, grows: bool) -> None:  # noqa: FBT001
+    def __init__(self, store: BlobStore, check: Check, grows: bool, partial: bool) -> None:  # noqa: FBT001
         self.count = 0
-        self._store, self._check, self._grows = store, check, grows
+        self._store, self._check, self._grows, self._partial = store, check, grows, partial
 
     def accepted(self, models: list[tuple[int, str]]) -> None:
         """Check that each model is sound weights, of the form of the one before (P3.5)."""
@@ -64,6 +65,8 @@ class _Reader:
             self.count += 1
             return decode(data)
         except StoreError as error:
+            if self._partial and isinstance(error, BlobNotFoundError):
+                return None
             self._check.find(entry, "6.3", f"the bytes of digest {digest}", error)
         except WeightsError as error:
             self._check.find(entry, "P3.5", "sound weights", error)

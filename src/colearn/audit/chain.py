@@ -37,12 +37,14 @@ class ChainSource:
         kind: "evm".
         chain: The contract.
         store: Where its blobs are; None where they are not at hand.
+        partial: Whether some may be missing there, as in a node's folder.
     """
 
     name: str
     kind: str
     chain: Chain
     store: BlobStore | None
+    partial: bool = False
 
 
 class ChainReplay:

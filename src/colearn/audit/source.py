@@ -30,6 +30,7 @@ class LogSource:
         genesis: What the log says it was born with.
         rows: Its rows, from the first.
         store: Where its blobs are; None where they are not at hand.
+        partial: Whether some may be missing there, as in a node's folder.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LogSource:
     genesis: Genesis
     rows: Iterable[StoredRow]
     store: BlobStore | None
+    partial: bool = False
 
 
 def open_source(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -64,7 +65,8 @@ def _of_node(folder: NodeFolder, blobs: Path | None) -> tuple[LogSource | ChainS
             f"{invitation.genesis}.",
             hint="Somebody put another log there: ask the other members.",
         )
-    return source, None if isinstance(source, ChainSource) else folder.anchor()
+    seen = None if isinstance(source, ChainSource) else folder.anchor()
+    return replace(source, partial=blobs is None), seen
 
 
 def _show(report: Report) -> None:
