@@ -4,7 +4,6 @@ from collections import Counter
 from contextlib import suppress
 
 import numpy as np
-from tests.members import BLOB_BYTES_MAX, DRIFT_S, MODEL, PHASE_S, HostedView, Hub, Member, View
 
 from colearn.audit import LogSource, audit
 from colearn.core import Outcome, Phase, Rules, calls
@@ -15,6 +14,7 @@ from colearn.ledger import EmbeddedLedger
 from colearn.network.invitation import Invitation
 from colearn.node import Origin
 from colearn.store import Archive, DirectoryStore
+from tests.members import BLOB_BYTES_MAX, DRIFT_S, MODEL, PHASE_S, HostedView, Hub, Member, View
 
 
 class Network:

@@ -6,10 +6,11 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from colearn.errors import ColearnError, LedgerTamperedError
+from colearn.errors import ColearnError, LedgerTamperedError, LedgerUnavailableError
 from colearn.ledger import Head, Ledger
 from colearn.ledger.log import LogLedger
 
@@ -54,12 +55,19 @@ class Notes:
 
         Raises:
             LedgerTamperedError: It has.
+            LedgerUnavailableError: It was not read to its end, as this machine's clock is behind.
         """
         anchor = self._anchor()
         if anchor is None or not isinstance(ledger, LogLedger):
             return
         if ledger.check_head(anchor):
             return
+        if ledger.held:
+            raise LedgerUnavailableError(
+                "The ledger has rows from the future by this machine's clock, and cannot be "
+                f"compared with row {anchor.height}, which this node has seen.",
+                hint="Set the clock right; rows ahead of it are held until it reaches them.",
+            )
         raise LedgerTamperedError(
             f"This node has read the log up to row {anchor.height}, and it has now "
             f"{ledger.head.height} rows.",
@@ -96,7 +104,7 @@ class Notes:
             with (self._folder / "anchor.json").open("rb") as file:
                 document = json.loads(file.read(_ANCHOR_BYTES_MAX))
             head = Head(document["height"], document["head"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return head if type(head.height) is int and isinstance(head.digest, str) else None
 
@@ -117,6 +125,8 @@ class Notes:
                 file.write(data)
             draft.replace(path)
         except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
             raise _unwritten(path, error) from error
 
 
