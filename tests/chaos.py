@@ -23,7 +23,7 @@ from colearn.core import Outcome, Phase
 from colearn.core.events import Closed
 from colearn.errors import LedgerError
 from colearn.network import connect
-from tests.nodes import configuration, end, hosted, joined, log_of, started, until
+from tests.nodes import configuration, end, free_port, hosted, joined, log_of, started, until
 from tests.tcp_line import PASS, REFUSE, SILENT, TcpLine
 
 MEMBERS = 7
@@ -88,11 +88,11 @@ class Chaos:
         self.serving = None
         self.trace = folder / "trace"
         self.trace.mkdir()
-        self.url, self.server = self.serve(0)
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = free_port()
         self.lines = [TcpLine(("127.0.0.1", self.port)) for _ in range(MEMBERS)]
         for line in self.lines:
             stack.callback(line.close)
+        self.url, self.server = self.serve()
         config = configuration(
             MEMBERS, rounds=100_000, phases=PHASE_S, settings={"trace": str(self.trace)}
         )
@@ -106,8 +106,12 @@ class Chaos:
         self.watcher = Watcher(self.network.invitation)
         self.watcher.start()
 
-    def serve(self, port):
-        self.serving = hosted(self.folder, drift_s=1, port=port, blobs=self.blobs)
+    def serve(self):
+        names = [f"--public-url=http://127.0.0.1:{line.port}" for line in self.lines]
+        self.serving = hosted(
+            self.folder, drift_s=1, port=self.port, blobs=self.blobs,
+            options=names if self.blobs else (),
+        )  # fmt: skip
         return self.serving.__enter__()
 
     # ------------------------------------------------------------------------ the actions
@@ -145,7 +149,7 @@ class Chaos:
             self.server.kill()
         self.serving.__exit__(None, None, None)
         time.sleep(self.chance.uniform(0, 3))
-        _, self.server = self.serve(self.port)
+        _, self.server = self.serve()
 
     def down(self):
         dead = {place for place, each in enumerate(self.processes) if each.poll() is not None}

@@ -1,6 +1,7 @@
 """Networks of nodes on this machine, as real processes, for tests and benchmarks."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -45,13 +46,16 @@ class Network:
 
 
 def configuration(
-    members, *, rounds=20, learner="tests.echo:make", settings=None, phases=4, **more
+    members, *, rounds=20, learner="tests.echo:make", settings=None, phases=4, task="iris", **more
 ):
     """Return an experiment of learners that learn nothing, or of others."""
     return parse_config(
         {
             "rounds": rounds,
-            "task": {"use": "colearn.tasks:iris", "split": {"by": "iid", "learners": members, "min_rows": 3}},
+            "task": {
+                "use": f"colearn.tasks:{task}",
+                "split": {"by": "iid", "learners": members, "min_rows": 3},
+            },
             "learner": {"use": learner, "with": settings or {}},
             "phases": {"propose_s": phases, "vote_s": phases},
             **more,
@@ -72,6 +76,7 @@ def joined(folder, url, store, config, *, link_of=None, addresses=None):
     """
     search_beside(ROOT)
     members = config.task.split.learners
+    doors = [f"127.0.0.1:{free_port()}" for _ in range(members)] if store == "peers" else []
     keys = [Key.generate() for _ in range(members)]
     for place, key in enumerate(keys):
         save(key, folder / f"key-{place}.json", None)
@@ -80,12 +85,13 @@ def joined(folder, url, store, config, *, link_of=None, addresses=None):
     founding = creating.found(config)
     with connect.open_ledger_at(url) as ledger:
         ledger.sync()
-        draft = founding.invitation(url, connect.genesis_of(ledger), store, ())
+        peers = [f"http://{door}" for door in doors[:1]]
+        draft = founding.invitation(url, connect.genesis_of(ledger), store, peers)
         invited = [key.address for key in keys]
         invitation = creating.create(founding, draft, ledger, keys[0], invited=invited)
         leave(founding, invitation, folder, keys[0], ledger)
         nodes = [
-            take_seat(folder, invitation, place, key, ledger, link_of)
+            take_seat(folder, invitation, place, key, ledger, link_of, doors[place : place + 1])
             for place, key in enumerate(keys)
         ]
     return Network(folder, invitation, keys, nodes)
@@ -97,7 +103,7 @@ def leave(founding, invitation, folder, key, ledger):
     store.close()
 
 
-def take_seat(folder, invitation, place, key, ledger, link_of):
+def take_seat(folder, invitation, place, key, ledger, link_of, doors):
     held = DirectoryStore(folder / "founded")
     store = connect.open_store(invitation, held, key, ledger)
     offer = joining.fetch_offer(invitation, ledger.experiment(invitation.experiment), store, 60)
@@ -107,8 +113,15 @@ def take_seat(folder, invitation, place, key, ledger, link_of):
     settings = NodeSettings(
         name=local.name, invitation=own.to_link(), key=folder / f"key-{place}.json",
         address=key.address, share=local.share, search=ROOT,
+        listen=doors[0] if doors else None, public_url=f"http://{doors[0]}" if doors else None,
     )  # fmt: skip
     return joining.take_seat(offer, ledger, key, settings, folder / local.name)
+
+
+def free_port():
+    """Return a port that nobody uses at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def started(node, *, quiet=True, options=()):

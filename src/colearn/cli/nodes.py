@@ -21,6 +21,7 @@ from colearn.cli.own_key import KeyPath, Passphrase, PassphraseFile, own_key, pa
 if TYPE_CHECKING:
     from colearn.ledger import Happening, Ledger
     from colearn.network.folder import NodeFolder
+    from colearn.network.logs import NodeContext
     from colearn.network.starting import StartWhen
 
 __all__ = ["app", "find_node"]
@@ -53,6 +54,12 @@ def start(  # noqa: PLR0917  (a command's options)
     wait: Annotated[
         int | None, typer.Option("--wait", help="As its creator: start once N have joined.")
     ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write the log as lines of JSON.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log more than warnings.")
+    ] = False,
     key: KeyPath = None,
     passphrase_file: PassphraseFile = None,
     passphrase: Passphrase = False,
@@ -63,6 +70,7 @@ def start(  # noqa: PLR0917  (a command's options)
     The creator's node opens round 1 once everybody who is invited has joined. A creator without a
     seat gives the invitation's link in place of a folder: then nothing but that is done.
     """
+    from colearn.network.logs import NodeContext  # noqa: PLC0415
     from colearn.network.service import run_node  # noqa: PLC0415
 
     start_when = _start_when(wait, now=now)
@@ -76,8 +84,9 @@ def start(  # noqa: PLR0917  (a command's options)
     tell = _teller(folder.invitation.experiment, signer.address, as_json=as_json)
     if not as_json:
         typer.echo(f"{folder.name} takes part; Ctrl-C stops it.")
-    with _warnings_on_stderr():
-        run_node(folder, signer, on_happening=tell, start_when=start_when)
+    context = NodeContext(folder.name)
+    with _log_on_stderr(context, as_json=log_json, verbose=verbose):
+        run_node(folder, signer, on_happening=tell, start_when=start_when, context=context)
 
 
 @app.command(epilog="Example: colearn status nodes/ada --json")
@@ -324,13 +333,18 @@ def _shown(value: object) -> str:
 
 
 @contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Show the warnings of the library while a node runs."""
+def _log_on_stderr(context: NodeContext, *, as_json: bool, verbose: bool) -> Iterator[None]:
+    """Show what the library logs while a node runs."""
+    from colearn.network.logs import JsonLines  # noqa: PLC0415
+
     log, handler = logging.getLogger("colearn"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("colearn: %(message)s"))
-    handler.setLevel(logging.WARNING)
+    handler.setFormatter(JsonLines() if as_json else logging.Formatter("colearn: %(message)s"))
+    handler.addFilter(context)
+    before = log.level
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
+        log.setLevel(before)

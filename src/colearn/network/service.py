@@ -30,6 +30,7 @@ from colearn.network.folder import NodeFolder, NodeState
 from colearn.network.follower import Follower, Snapshot
 from colearn.network.forks import ForkWatch
 from colearn.network.invitation import PEERS
+from colearn.network.logs import NodeContext
 from colearn.network.metrics import Metrics
 from colearn.network.notes import Notes
 from colearn.network.peering import Lines, Neighbours, make_blob_app
@@ -71,6 +72,7 @@ def run_node(
     on_happening: Hear | None = None,
     start_when: StartWhen | None = None,
     linger_s: float = _LINGER_S,
+    context: NodeContext | None = None,
 ) -> None:
     """Take part in an experiment until it is over; Ctrl-C and SIGTERM end it gracefully.
 
@@ -81,6 +83,7 @@ def run_node(
         start_when: For the creator: says of an experiment in its setup whether to start it now.
         linger_s: How long to go on serving weights when the experiment is over and not all have
             confirmed the model.
+        context: Kept up to date, for logs.
 
     Raises:
         ConfigError: Another process is running the node, or its settings do not fit.
@@ -89,7 +92,7 @@ def run_node(
         ColearnError: Anything else that no repetition makes better.
     """
     with folder.running():
-        service = Service(folder, key, on_happening, start_when, linger_s)
+        service = Service(folder, key, on_happening, start_when, linger_s, context)
         asyncio.run(service.run())
 
 
@@ -102,6 +105,7 @@ class Service:
     on_happening: Hear | None = None
     start_when: StartWhen | None = None
     linger_s: float = _LINGER_S
+    context: NodeContext | None = None
     snapshot: Snapshot | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _error: BaseException | None = None
@@ -303,6 +307,12 @@ class Service:
     def _note(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.metrics.note(snapshot)
+        if self.context is not None:
+            current = snapshot.experiment.round
+            self.context.round_number, self.context.phase = (
+                current.number,
+                current.phase.name.lower(),
+            )
         if time.monotonic() - self._anchored_at > _ANCHOR_S:
             self._note_head(snapshot.head)
 
