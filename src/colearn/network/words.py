@@ -14,7 +14,7 @@ from colearn.crypto import checksum_address
 from colearn.network.joining import Offer
 from colearn.network.terms import Terms
 
-__all__ = ["as_document", "in_words", "plain", "roster_lines", "tolerance_lines"]
+__all__ = ["as_document", "duration", "in_words", "plain", "roster_lines", "tolerance_lines"]
 
 _TEXT_MAX = 200
 _NAMES_MAX = 8
