@@ -8,11 +8,14 @@ from typing import Any
 from colearn.core import Experiment, MotionKind, Phase, calls
 from colearn.core.experiment import NOBODY
 from colearn.crypto import checksum_address
-from colearn.errors import ConfigError
+from colearn.errors import ConfigError, LedgerConflictError
 from colearn.identity import Key
 from colearn.ledger import Ledger
 
 __all__ = ["StartWhen", "all_joined", "at_once", "finish", "members_joined", "start", "state_of"]
+
+_TRIES = 8
+"""How often a call is signed when another process with the same key was faster."""
 
 StartWhen = Callable[[Experiment], bool]
 """Says of an experiment in its setup whether to start it now."""
@@ -58,6 +61,18 @@ def finish(ledger: Ledger, key: Key, number: int) -> bool:
         ConfigError: This key is no member of a running experiment.
         LedgerError: The ledger refuses, or cannot be reached.
     """
+    for left in reversed(range(_TRIES)):
+        try:
+            return _finish(ledger, key, number)
+        except LedgerConflictError:
+            # The member's own node runs, and writes with the same key at the same time.
+            if not left:
+                raise
+            ledger.sync()
+    raise AssertionError("unreachable")
+
+
+def _finish(ledger: Ledger, key: Key, number: int) -> bool:
     experiment = ledger.experiment(number)
     roster = experiment.roster
     seat = roster.seat(key.address)

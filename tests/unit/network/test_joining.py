@@ -5,7 +5,12 @@ import pytest
 
 from colearn.core import Phase, Rules, calls
 from colearn.core.bindings import ZERO
-from colearn.errors import BlobNotFoundError, ConfigError, LedgerRejectedError
+from colearn.errors import (
+    BlobNotFoundError,
+    ConfigError,
+    LedgerConflictError,
+    LedgerRejectedError,
+)
 from colearn.experiment import parse_config
 from colearn.identity import Key
 from colearn.ledger import EmbeddedLedger
@@ -342,3 +347,34 @@ def test_more_than_two_thirds_finish_an_experiment(place):
     ]  # fmt: skip
     state = starting.state_of(place.ledger, 1, KEYS[1].address)
     assert (state["phase"], state["finishing"], state["members"]) == ("propose", True, 3)
+
+
+class Contended:
+    """A ledger on which another process with the same key is faster, so many times."""
+
+    def __init__(self, ledger, times):
+        self.ledger, self.times, self.read = ledger, times, 0
+
+    def __getattr__(self, name):
+        return getattr(self.ledger, name)
+
+    def sync(self):
+        self.read += 1
+        return self.ledger.sync()
+
+    def submit(self, key, call):
+        if self.times:
+            self.times -= 1
+            raise LedgerConflictError("has another entry with this nonce")
+        return self.ledger.submit(key, call)
+
+
+def test_a_motion_is_signed_again_when_the_members_own_node_was_faster(place):
+    for key, name in zip(KEYS[:2], ("ada", "ben"), strict=True):
+        place.join(key, name)
+    starting.start(place.ledger, KEYS[0], 1)
+    contended = Contended(place.ledger, 3)
+    assert not starting.finish(contended, KEYS[0], 1)
+    assert contended.read == 3
+    with pytest.raises(LedgerConflictError):
+        starting.finish(Contended(place.ledger, 100), KEYS[1], 1)
