@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import driver, gas, importing, learners, ledger, results
+from benchmarks import blobs, driver, gas, importing, learners, ledger, results
 
 
 def main() -> None:
-    for benchmark in (driver, importing, ledger, gas, results, learners):
+    for benchmark in (driver, importing, ledger, blobs, gas, results, learners):
         print(f"== {benchmark.__name__}")
         benchmark.main()
 

@@ -85,6 +85,7 @@ class BlobClient:
         self._context = (credentials or Credentials()).context() if secure else None
         self._proxy = find_proxy(self._place)
         self._idle: list[Connection] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     def fetch(self, digest: str, draft: Draft, max_bytes: int, until: float) -> None:
@@ -130,8 +131,9 @@ class BlobClient:
                 raise self._refused(exchange.answer)
 
     def close(self) -> None:
-        """Close the idle connections; more than once does no harm."""
+        """Close the idle connections, and others when their exchange is over."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -291,7 +293,7 @@ class BlobClient:
         if answer.length == 0 and not answer.will_close:
             connection.idle_since = time.monotonic()
             with self._lock:
-                if len(self._idle) < _IDLE_COUNT:
+                if len(self._idle) < _IDLE_COUNT and not self._closed:
                     self._idle.append(connection)
                     return
         connection.close()
