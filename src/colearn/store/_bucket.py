@@ -6,6 +6,7 @@ words, because the text of a server's answer may repeat what was sent to it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ _ENVIRONMENT = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of the key file of a service account",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+
+_ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 
 
 class Reading(NamedTuple):
@@ -246,7 +249,8 @@ class Bucket:
         if "BadScheme" in text:
             return StoreError(
                 f"The endpoint for {self._address} is not encrypted.",
-                hint="Use https, or allow_http=True where the network is your own.",
+                hint="Use https, or where the network is your own allow_http=True or "
+                f"{_ALLOW_HTTP[self._address.scheme]}=true in the environment.",
             )
         if _SILENT.search(text):
             return PeerTimeoutError(
@@ -271,11 +275,11 @@ def _client(address: Address, settings: Settings) -> S3Store | GCSStore | AzureS
     shared: dict[str, Any] = {
         "prefix": address.prefix or None,
         "client_options": {
-            "allow_http": settings.allow_http,
+            "allow_http": _may_go_unencrypted(address, settings),
             "connect_timeout": min(silence, timedelta(seconds=10)),
             "read_timeout": silence,
             # For a request as a whole, however large; who reads looks at the clock.
-            "timeout": timedelta(days=1),
+            "timeout": timedelta(hours=1),
         },
         "retry_config": {
             "max_retries": settings.retries,
@@ -300,6 +304,13 @@ def _client(address: Address, settings: Settings) -> S3Store | GCSStore | AzureS
         return GCSStore(address.bucket, **shared, **own)
     own = {} if settings.endpoint is None else {"endpoint": settings.endpoint}
     return AzureStore(address.bucket, **shared, **own)
+
+
+def _may_go_unencrypted(address: Address, settings: Settings) -> bool:
+    if settings.allow_http is not None:
+        return settings.allow_http
+    # Options of the client hide from obstore what the environment says about them.
+    return os.environ.get(_ALLOW_HTTP[address.scheme], "").lower() in ("true", "1", "yes", "on")
 
 
 def _hint(status: int) -> str:

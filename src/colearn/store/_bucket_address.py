@@ -56,14 +56,14 @@ class Settings:
     Attributes:
         endpoint: Address of the server; None for the provider's own.
         region: Of the bucket, for S3; None for the environment's.
-        allow_http: Whether requests may go unencrypted.
+        allow_http: Whether requests may go unencrypted; None for what the environment says.
         timeout_s: The longest silence, in seconds.
         retries: How often a request is sent again.
     """
 
     endpoint: str | None = None
     region: str | None = None
-    allow_http: bool = False
+    allow_http: bool | None = None
     timeout_s: float = 60.0
     retries: int = 3
 
@@ -73,8 +73,10 @@ class Settings:
         Raises:
             ConfigError: One of them is wrong; the text names it.
         """
+        if not isinstance(self.allow_http, bool | None):
+            raise ConfigError(f"allow_http must be True, False or None, got {self.allow_http!r}.")
         if self.endpoint is not None:
-            _check_endpoint(self.endpoint, allow_http=self.allow_http)
+            _check_endpoint(self.endpoint, allow_http=bool(self.allow_http))
         if self.region is not None and scheme != "s3":
             raise ConfigError(f"A region belongs to s3:// alone, and this is {scheme}://.")
         if not isinstance(self.timeout_s, int | float) or not 0 < self.timeout_s <= 86_400:

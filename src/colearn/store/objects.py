@@ -45,6 +45,9 @@ class ObjectStore(BlobStore, Remote):
     AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or the role of an instance. Profiles
     in ``~/.aws`` are not read. They are in no address, error, log or repr of this class.
 
+    The server itself, as far as TLS shows that it is the right one, is trusted not to attack the
+    program: obstore reads error answers and pages of listings whole, however long they are.
+
     Servers without conditional writes, and blobs above 8 MiB everywhere, are asked first and
     written then. Two who store the same blob at that moment both write it; the bytes are the same.
 
@@ -58,7 +61,7 @@ class ObjectStore(BlobStore, Remote):
         *,
         endpoint: str | None = None,
         region: str | None = None,
-        allow_http: bool = False,
+        allow_http: bool | None = None,
         timeout_s: float = 60.0,
         retries: int = 3,
     ) -> None:
@@ -70,7 +73,8 @@ class ObjectStore(BlobStore, Remote):
             endpoint: Address of a server of one's own; None for the provider's, or for what the
                 environment says (AWS_ENDPOINT_URL_S3).
             region: Of an S3 bucket; None for what the environment says, or us-east-1.
-            allow_http: Let requests and blobs go unencrypted, in a network of one's own.
+            allow_http: Let requests and blobs go unencrypted, in a network of one's own; None for
+                what the environment says of the endpoint it names (AWS_ALLOW_HTTP), or no.
             timeout_s: The longest silence of the server: for a connection at most 10 s of it, for
                 an answer, between two pieces of one, and to take a part of 8 MiB. As long after
                 the first attempt nothing is tried again.

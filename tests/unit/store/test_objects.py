@@ -195,14 +195,28 @@ def test_an_endpoint_that_is_not_encrypted_must_be_allowed():
         object_store(endpoint="http://127.0.0.1:9000")
 
 
-def test_an_endpoint_of_the_environment_must_be_allowed_too():
-    with environment(
-        AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_ALLOW_HTTP="true",
-        AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{free_port()}",
-    ):  # fmt: skip
-        store = object_store()
-    with pytest.raises(StoreError, match="allow_http=True"):
-        store.has(DIGEST)
+@pytest.mark.parametrize("allowed", [{}, {"allow_http": False}])
+def test_an_endpoint_of_the_environment_must_be_allowed_too(allowed):
+    with server(lambda request: request.give(BLOB)) as (endpoint, seen):
+        variables = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        variables["AWS_ENDPOINT_URL_S3"] = endpoint
+        if allowed:
+            variables["AWS_ALLOW_HTTP"] = "true"
+        with environment(**variables):
+            store = object_store(**allowed)
+        with pytest.raises(StoreError, match="not encrypted.*AWS_ALLOW_HTTP"):
+            store.has(DIGEST)
+    assert seen == []
+
+
+def test_the_environment_may_allow_its_endpoint():
+    with server(lambda request: request.give(BLOB)) as (endpoint, _):
+        with environment(
+            AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET, AWS_ENDPOINT_URL_S3=endpoint,
+            AWS_ALLOW_HTTP="true",
+        ):  # fmt: skip
+            store = object_store()
+        assert store.get(DIGEST, len(BLOB)) == BLOB
 
 
 @pytest.mark.parametrize(
@@ -212,6 +226,7 @@ def test_an_endpoint_of_the_environment_must_be_allowed_too():
         ({"timeout_s": float("nan")}, "timeout_s"),
         ({"timeout_s": float("inf")}, "timeout_s"),
         ({"timeout_s": "5"}, "timeout_s"),
+        ({"allow_http": "false"}, "allow_http"),
         ({"retries": -1}, "retries"),
         ({"retries": True}, "retries"),
         ({"retries": 1000}, "retries"),
