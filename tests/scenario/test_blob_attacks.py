@@ -361,18 +361,18 @@ def test_an_upload_over_the_limit_is_refused_before_it_is_read(server):
         assert ask(url, header, "PUT", OTHER, b"", {"Content-Length": str(size)})[0] == 413
 
 
-def test_an_upload_that_drips_is_left(server):
-    url, store = server
+def drip(url, pause_s=0.05):
+    """Upload a byte at a time, and return the answer."""
     name = url.partition("://")[2]
     host, _, port = name.rpartition(":")
     header = signed(url, method="PUT", digest=OTHER, body=OTHER)
+    answer = b""
     with socket.create_connection((host, int(port)), 30) as line:
         line.sendall(
             f"PUT /v1/blobs/{OTHER} HTTP/1.1\r\nhost: {name}\r\ncontent-length: 1000\r\n"
             f"authorization: {header}\r\n\r\n".encode()
         )
-        answer = b""
-        line.settimeout(0.05)
+        line.settimeout(pause_s)
         for _ in range(400):
             try:
                 line.sendall(b"x")
@@ -381,10 +381,22 @@ def test_an_upload_that_drips_is_left(server):
                 pass
             except OSError:
                 break
-            if b"408" in answer:
+            if b"\r\n\r\n" in answer:
                 break
-    assert answer.startswith(b"HTTP/1.1 408")
+    return answer
+
+
+def test_an_upload_that_drips_is_left(server):
+    url, store = server
+    assert drip(url).startswith(b"HTTP/1.1 408")
     assert not store.has(OTHER)
+    assert put(url, b"another")[0] == 201
+
+
+def test_an_upload_has_an_end_however_well_it_comes(tmp_path):
+    limits = BlobLimits(piece_s=60.0, transfer_s=0.5)
+    with serving_blobs(tmp_path / "server", limits=limits, quota=quota()) as (url, _):
+        assert drip(url).startswith(b"HTTP/1.1 408")
 
 
 def test_the_quota_of_all_and_of_one_member_hold(tmp_path):

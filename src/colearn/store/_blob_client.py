@@ -44,7 +44,7 @@ _IDLE_COUNT = 4
 _REASON_BYTES_MAX = 4096
 _REASON_MAX = 200
 _SEND_BYTES = 2**20
-_STORED_S = 60.0
+_STORED_S = 300.0
 """Seconds that a server may need to say that it has stored a blob."""
 
 _LENGTH = re.compile("[0-9]{1,15}")

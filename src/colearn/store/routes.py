@@ -247,18 +247,18 @@ class _Blobs:
     async def _body(self, request: Request, size: int) -> AsyncIterator[bytes]:
         """Yield a body of exactly `size` bytes that is not slow, in pieces worth a thread."""
         came, gathered = 0, bytearray()
-        chunks = request.stream()
+        chunks, clock = request.stream(), asyncio.get_running_loop().time
+        end = clock() + self._limits.transfer_s
         try:
-            async with asyncio.timeout(self._limits.transfer_s):
-                while came < size:
-                    until = came + min(_WRITE_BYTES, size - came)
-                    async with asyncio.timeout(self._limits.piece_s):
-                        while came < until:
-                            chunk = await anext(chunks)
-                            came += len(chunk)
-                            gathered += chunk
-                    yield bytes(gathered)
-                    gathered.clear()
+            while came < size:
+                until = came + min(_WRITE_BYTES, size - came)
+                async with asyncio.timeout_at(min(end, clock() + self._limits.piece_s)):
+                    while came < until:
+                        chunk = await anext(chunks)
+                        came += len(chunk)
+                        gathered += chunk
+                yield bytes(gathered)
+                gathered.clear()
         except TimeoutError as error:
             raise TurnedAwayError(408, "The body comes too slowly.") from error
         except StopAsyncIteration as error:
