@@ -59,6 +59,7 @@ class Trainer:
         step = np.random.default_rng([member.number, self.round_number]).normal(size=2000)
         member.at("after training")
         member.network.trained[place] += 1
+        member.trained_last = place
         return Weights(weights={"w": self.model + step})
 
     def mli_test_weights(self, weights):
@@ -80,12 +81,7 @@ class Folder(NodeFolder):
     def keep_proposal(self, place, digest):
         self.member.need_space()
         super().keep_proposal(place, digest)
-        try:
-            self.member.at("noted")
-        except KilledError:
-            # What was never stored dies with the process, and has to be trained once more.
-            self.member.network.trained[self.member.number, *place] -= 1
-            raise
+        self.member.at("noted")
 
 
 class Disk(DirectoryStore):
@@ -244,7 +240,7 @@ class Member:
         self.network, self.number, self.name = network, number, f"member-{number}"
         self.key = Key.from_seed(11, self.name)
         self.path = network.folder / self.name
-        self.die_at = self.fatal = None
+        self.die_at = self.fatal = self.trained_last = None
         self.worker_alone = self.cut = self.mute = self.wrong = self.half = self.full = False
         self.losing = self.skew = 0
         self.likes, self.alive = True, False
@@ -295,10 +291,21 @@ class Member:
         self.alive, self.fatal, self.checked = True, None, False
 
     def make_local(self):
+        if self.trained_last is not None and not self._is_stored(self.trained_last):
+            # It died with the process that had it in memory alone, and may be made once more.
+            self.network.trained[self.trained_last] -= 1
+        self.trained_last = None
         self.learner = Trainer(self)
         return LocalWorker(
             self.learner, Archive(self.held), MODEL.digest, name=self.name, proposals=self.folder
         )
+
+    def _is_stored(self, place):
+        digest = self.folder.proposal_of(place[1:])
+        try:
+            return digest is not None and bool(self.held.get(digest, BLOB_BYTES_MAX))
+        except StoreError:
+            return False
 
     def kill(self):
         self.alive = False

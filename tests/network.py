@@ -29,16 +29,24 @@ class Network:
     def __init__(self, folder, size=5, *, hub=False, served_at=None, **rules):
         self.folder, self.time, self.trained = folder, 1_700_000_000, Counter()
         self.served_at, self.groups, self.deadlines = served_at, None, 0
+        self.timeout_s = 10.0
         self.rules = Rules(**{"propose_s": PHASE_S, "vote_s": PHASE_S, **rules})
         self.terms = specification_of(self.rules, MODEL.digest, None)
         self.hub = Hub(folder / "hub") if hub else None
         self.members = [Member(self, number) for number in range(size)]
         self.log = folder / "ledger.db"
         EmbeddedLedger.create(self.log, self.members[0].key.address, drift_s=DRIFT_S)
-        self.eye = EmbeddedLedger(self.log, clock=lambda: self.time + 10**6)
-        self.events = []
-        self.eye.listen(lambda happening: self.events.extend(happening.events))
+        self.eye = None
+        self.look_again()
         self._establish()
+
+    def look_again(self):
+        """Read the log from its first row, as somebody does who has seen nothing of it."""
+        if self.eye is not None:
+            self.eye.close()
+        self.eye, self.events = EmbeddedLedger(self.log, clock=lambda: self.time + 10**6), []
+        self.eye.listen(lambda happening: self.events.extend(happening.events))
+        self.eye.sync()
 
     def _establish(self):
         with EmbeddedLedger(self.log, clock=lambda: self.time) as ledger:
@@ -58,7 +66,7 @@ class Network:
     def open_view(self, member):
         if self.served_at is None:
             return View(self.log, clock=member.clock)
-        return HostedView(self.served_at(member), clock=member.clock, timeout_s=0.5)
+        return HostedView(self.served_at(member), clock=member.clock, timeout_s=self.timeout_s)
 
     def start(self):
         for member in self.members:

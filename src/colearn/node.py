@@ -132,6 +132,7 @@ class Node:
         self._uri = uri
         self._model = origin.model
         self._told: Job | None = None
+        self._hinted = ""
         self._acts: dict[Duty, Callable[[Experiment], bool]] = {
             Duty.JOIN: self._join,
             Duty.WAKE: self._wake,
@@ -199,7 +200,10 @@ class Node:
             return act(self._experiment())
         except LedgerRejectedError as error:
             # Somebody else was faster, or the deadline passed: the ledger is right, look again.
-            _log.info("%s: %s was refused: %s", self.name, what, error.reason)
+            # A hint is for the user, as that its clock is wrong; it is given once.
+            level = logging.INFO if error.hint in ("", self._hinted) else logging.WARNING
+            self._hinted = error.hint or self._hinted
+            _log.log(level, "%s: %s was refused: %s", self.name, what, error)
             self._ledger.sync()
             return self._ledger.head != before
 

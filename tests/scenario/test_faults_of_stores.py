@@ -146,8 +146,6 @@ def test_a_full_disk_of_a_proposer_loses_nothing_that_was_trained(make, restarts
     proposer.full = False
     if restarts:
         # What was only in memory is gone with the process.
-        for place in [place for place in network.trained if place[:2] == (proposer.number, number)]:
-            network.trained[place] -= 1
         proposer.kill()
         proposer.start()
     network.run(lambda: network.experiment.round.number > number)
@@ -195,7 +193,6 @@ def test_a_proposal_that_a_power_failure_has_damaged_is_made_again(make):
     (place,) = [place for place in network.trained if place[:2] == (proposer.number, 2)]
     digest = proposer.folder.proposal_of(place[1:])
     (proposer.path / "blobs" / digest).write_bytes(b"")
-    network.trained[place] -= 1
     proposer.start()
     network.check()
     assert [event.result for event in network.closed][:2] == [Outcome.ACCEPTED] * 2
