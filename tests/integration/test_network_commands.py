@@ -356,3 +356,20 @@ def test_ctrl_c_ends_watching(desk):
         process.send_signal(signal.SIGINT)
         process.wait(20)
         assert process.returncode == 130
+
+
+def test_the_demo_of_processes_ends_with_the_model_of_the_demo_in_one_process(desk):
+    apart = desk.json("demo", "--task", "iris", "--processes", "--directory", "apart")
+    together = desk.json("demo", "--task", "iris", "--directory", "together")
+    assert apart["model"] == together["model"]
+    assert apart["comparison"] == together["comparison"]
+    assert (apart["rounds"], apart["processes"]) == (20, 11)
+    folder = desk.folder / "apart"
+    assert {each.name for each in folder.iterdir()} == {
+        "blobs", "comparison.json", "keys", "ledger.db", "logs", "nodes",
+    }  # fmt: skip
+    assert "Nothing was found" in desk.run("audit", "apart", "--head", apart["head"]).stdout
+    for node in folder.glob("nodes/*"):
+        assert not NodeFolder.open(node).is_running()
+    refused = desk.run("demo", "--processes", "--directory", "apart", code=2)
+    assert "apart is not empty" in refused.stderr

@@ -52,12 +52,21 @@ def demo(
     ] = "digits",
     seed: _Seed = None,
     directory: _Directory = None,
+    processes: Annotated[
+        bool,
+        typer.Option("--processes", help="Run each learner as a process, with a small server."),
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Five learners train one model on real data; on digits one of them poisons its proposals."""
     from colearn.cli.demo import demo_config  # noqa: PLC0415
     from colearn.cli.run import run_experiment  # noqa: PLC0415
 
+    if processes:
+        from colearn.cli.processes import run_processes  # noqa: PLC0415
+
+        run_processes(demo_config(task, seed), directory, as_json=as_json)
+        return
     run_experiment(demo_config(task, seed), directory, as_json=as_json, prefix="demo")
 
 

@@ -21,7 +21,7 @@ from colearn.experiment import (
     plan,
 )
 
-__all__ = ["draw", "resume_experiment", "run_experiment"]
+__all__ = ["draw", "fresh_folder", "resume_experiment", "run_experiment"]
 
 _RUNS_MAX = 100_000
 
@@ -35,7 +35,7 @@ def run_experiment(
         ColearnError: Anything that keeps the run from its end; what was written stays, and
             `resume_experiment` goes on with it.
     """
-    path = directory or _fresh(prefix)
+    path = directory or fresh_folder(prefix)
     _run(config, path, as_json=as_json, resume=False)
 
 
@@ -121,7 +121,12 @@ def _picture(folder: RunFolder) -> Path | None:
         return None
 
 
-def _fresh(prefix: str) -> Path:
+def fresh_folder(prefix: str) -> Path:
+    """Return the first folder of this name under ``runs/`` that is not there.
+
+    Raises:
+        ConfigError: There are too many.
+    """
     for number in range(1, _RUNS_MAX):
         path = Path("runs") / f"{prefix}-{number}"
         if not path.exists():

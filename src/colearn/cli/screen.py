@@ -16,7 +16,7 @@ from rich.text import Text
 from colearn.core import Outcome
 from colearn.experiment import Collective, Comparison, Plan, RoundRecord
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "comparison_table"]
 
 _OUTCOMES = {
     Outcome.ACCEPTED: Text("accepted", "green"),
@@ -63,7 +63,7 @@ class Screen:
 
     def end(self, comparison: Comparison, picture: Path | None) -> None:
         """Print alone against together, and where everything is."""
-        self._console.print(_comparison_table(comparison))
+        self._console.print(comparison_table(comparison))
         accepted = sum(record.outcome is Outcome.ACCEPTED for record in self._run.records_)
         alone = [each.alone for each in comparison.learners]
         worst = comparison.worst
@@ -141,7 +141,8 @@ class Screen:
         self._console.print(text, soft_wrap=True)
 
 
-def _comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> Table:
+    """Return alone against together, a row for each learner."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("learner")
     for heading in ("rows", "alone", "early stop", "together", "gain"):

@@ -5,7 +5,7 @@ It is made of the ledger's events alone, so whoever reads the ledger can tell it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,9 +69,17 @@ class _Round:
 class Narrator:
     """Turns the events of one experiment into lines."""
 
-    def __init__(self, experiment: int, me: str = "") -> None:
-        """Tell of an experiment; `me` is the address to mark as one's own."""
-        self._number, self._me = experiment, me
+    def __init__(
+        self, experiment: int, me: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        """Tell of an experiment.
+
+        Args:
+            experiment: Its number.
+            me: The address to mark as one's own.
+            names: What to call addresses; the others are shortened.
+        """
+        self._number, self._me, self._names = experiment, me, dict(names or {})
         self._rules = Rules()
         self._seats: list[str] = []
         self._members: set[int] = set()
@@ -81,7 +89,7 @@ class Narrator:
         self._round = _Round()
 
     def hear(self, happening: Happening) -> list[Line]:
-        """Return the lines of what one call made known."""
+        """Return the lines of what one call made known; it must hear all calls, from the first."""
         lines = []
         for event in happening.events:
             if event.experiment == self._number:
@@ -189,6 +197,8 @@ class Narrator:
         self._members = set(range(len(self._seats))) - self._out
 
     def _name(self, address: str) -> str:
+        if address in self._names:
+            return self._names[address]
         shown = checksum_address(address)
         short = f"{shown[:6]}...{shown[-4:]}"
         return f"{short} (you)" if address == self._me else short
