@@ -222,10 +222,9 @@ class Chaos:
         there = {(e.round_number, e.outcome, e.model) for e in ended if isinstance(e, Closed)}
         lost = [e for e in self.watcher.closed if (e.round_number, e.outcome, e.model) not in there]
         assert not lost, f"rounds that are gone: {lost[:3]}"
-        held = {
-            node.name: json.loads((self.trace / f"{node.name}.accepted").read_text())
-            for node in self.network.nodes
-        }
+        # A learner has the name of its share.
+        held = {file.stem: json.loads(file.read_text()) for file in self.trace.glob("*.accepted")}
+        assert len(held) == MEMBERS, f"some learner never accepted a model: {held}"
         assert set(held.values()) == {model}, f"{model} is the model, and the learners have {held}"
         codes = [process.returncode for process in self.processes]
         assert codes == [0] * MEMBERS, f"nodes ended with {codes}"
