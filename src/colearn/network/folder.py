@@ -62,7 +62,7 @@ class NodeFolder:
     """
 
     def __init__(self, path: Path, settings: NodeSettings) -> None:
-        """Take a folder and what stands in it; `open` and `create` are the ways in."""
+        """Take a folder and what stands in it; `open` and `drafted` are the ways in."""
         self.path = path
         self.settings = settings
         self.invitation: Invitation = read_invitation(settings.invitation)

@@ -248,7 +248,8 @@ def _is_known(use: str) -> bool:
     if module not in _KNOWN_MODULES:
         return False
     if not module.startswith("colearn."):
-        return True
+        # Classes of layers, losses and optimizers; functions beside them read files and configs.
+        return name[:1].isupper()
     try:
         return name in importlib.import_module(module).__all__
     except ImportError:

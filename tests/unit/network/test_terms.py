@@ -234,7 +234,14 @@ def test_names_of_strangers_must_be_trusted_before_they_are_called(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "use", ["colearn.learners:import_module", "colearn.tasks:Any", "os:system", "colearn.cli:main"]
+    "use",
+    [
+        "colearn.learners:import_module",
+        "colearn.tasks:Any",
+        "os:system",
+        "colearn.cli:main",
+        "keras.losses:deserialize",
+    ],
 )
 def test_what_is_no_public_name_of_colearn_is_strange(use):
     terms = read_terms(specification({**IRIS, "task": {"use": use}}, schema=None))
