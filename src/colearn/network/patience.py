@@ -1,7 +1,8 @@
 """How HTTP is spoken with strangers: fast, and with an end to their heads and their silence.
 
-uvicorn waits for a request for as long as somebody keeps a connection, and collects headers of
-any size. This protocol of its own cuts both, and lets an application cut a connection.
+uvicorn waits for a request for as long as somebody keeps a connection, collects headers and
+trailers of any size, and forgets the time where a body goes on after its answer or an answer is
+not taken. This protocol of its own cuts all of these, and lets an application cut a connection.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ try:
 except ImportError as error:
     raise MissingExtraError("uvicorn", extra="network") from error
 
-__all__ = ["HEAD_BYTES_MAX", "HEAD_S", "PatientProtocol"]
+__all__ = ["HEAD_BYTES_MAX", "HEAD_S", "TAKE_S", "PatientProtocol"]
 
 HEAD_S = 20.0
-"""Seconds in which the head of a request has to arrive, the first after a connection was made."""
+"""Seconds in which the head of a request has to arrive, the first after a connection was made, and
+the rest of a body whose request was answered."""
 
 HEAD_BYTES_MAX = 2**16
-"""Bytes that the head of a request may have."""
+"""Bytes that the head of a request may have, and what stands between the bytes of a body or behind
+them: sizes of chunks, and trailers, which nobody reads."""
+
+TAKE_S = 60.0
+"""Seconds in which what waits to be sent has to be taken; an application may be less patient."""
 
 _ABORT = "colearn.abort"
 """As `colearn.store.routes.ABORT`."""
@@ -32,7 +38,10 @@ class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools, patient up to a point: give it as ``http=``."""
 
     _timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _taking: asyncio.TimerHandle | None = None
+    _dry_bytes = 0
+    """That came since something came of them: a request, or bytes of a body."""
+
     _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,16 +52,28 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._stop_taking()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, unless the head that they belong to is too long."""
+        """Take bytes, unless too many came of which nothing comes."""
+        self._dry_bytes += len(data)
         if self._in_head:
-            self._head_bytes += len(data)
             self._wait()
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
+        if self._dry_bytes > HEAD_BYTES_MAX:
             self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Begin to wait until what is on its way is taken."""
+        super().pause_writing()
+        if self._taking is None:
+            self._taking = self.loop.call_later(TAKE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting: it was taken."""
+        self._stop_taking()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         """Let the application cut the connection."""
@@ -61,16 +82,36 @@ class PatientProtocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {_ABORT: self.transport.abort}
         self.scope["extensions"] = extensions
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers come too late to be any."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Stop waiting: from here on the application has limits of its own."""
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take bytes of a body."""
+        self._dry_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Wait again when the next head begins; until then an idle connection is uvicorn's."""
         super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._dry_bytes = True, 0
+        self._stop_waiting()
+        if self.cycle.response_complete:
+            # uvicorn waited from the answer on, and has given up with the first byte after it.
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a request that is answered already: its body has no reader."""
+        super().on_response_complete()
+        if not self._in_head and self.cycle.response_complete:
+            self._wait()
 
     def _wait(self) -> None:
         if self._timer is None:
@@ -80,3 +121,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
