@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from tests.evm import anvil, require_web3
 from typer.testing import CliRunner
 
 from colearn.cli.app import app
@@ -356,6 +357,36 @@ def test_ctrl_c_ends_watching(desk):
         process.send_signal(signal.SIGINT)
         process.wait(20)
         assert process.returncode == 130
+
+
+@pytest.mark.slow
+def test_a_contract_on_a_chain_and_one_member_with_a_chain_node_of_its_own(desk):
+    require_web3()
+    from colearn.ledger.evm import deploy
+
+    _, ben = desk.keys("ada", "ben")
+    keys = [load(desk.folder / f"{name}.json") for name in ("ada", "ben")]
+    with anvil() as chain:
+        chain.fund(*keys)
+        url = f"{chain.url}/{deploy(chain.url, keys[0], 5)}"
+        words = ("create", "experiment.toml", "--key", "ada.json", "--ledger", url)
+        assert "A contract keeps no weights" in desk.run(*words, code=2).stderr
+        link = desk.create("--ledger", url, "--store", "directory:blobs", "--invite", ben)
+        assert "&genesis=" not in link
+        other = url.replace("127.0.0.1", "localhost")
+        wrong = other.replace("/0x", "/0x" + "1" * 40 + "?/0x")
+        joining = ("join", link, "--yes", "--key")
+        desk.run(*joining, "ada.json", "--share", "1", "--name", "ada")
+        assert "contract" in desk.run(*joining, "ben.json", "--node-url", wrong, code=2).stderr
+        desk.run(*joining, "ben.json", "--share", "2", "--name", "ben", "--node-url", other)
+        nodes = [desk.background("start", f"nodes/{name}") for name in ("ada", "ben")]
+        with stopping(*nodes):
+            for node in nodes:
+                _, err = node.communicate(timeout=90)
+                assert (node.returncode, err) == (0, "")
+        assert "Nothing was found" in desk.run("audit", "nodes/ben").stdout
+        facts = desk.json("export", "nodes/ben", "model.onnx")["metadata"]
+        assert facts["colearn.experiment_id"].startswith("eip155:31337:0x")
 
 
 def test_the_demo_of_processes_ends_with_the_model_of_the_demo_in_one_process(desk):

@@ -45,6 +45,7 @@ class NodeStory:
         head: Of the ledger.
         rounds: The documents of the rounds that have closed.
         joined: Every address that had a seat.
+        ledger: Which ledger it is, by what nobody can choose: the genesis, or chain and contract.
         own: The address of this node.
         name: What it is called.
         journal: What it saw.
@@ -58,6 +59,7 @@ class NodeStory:
     head: str = ""
     rounds: list[dict[str, Any]] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
+    ledger: str = ""
 
     def records(self) -> list[RoundRecord]:
         """Return the records of all rounds; of scores, those of this node alone."""
@@ -124,7 +126,12 @@ def read_story(folder: NodeFolder) -> NodeStory:
         ledger.listen(hear)
         ledger.sync()
         story.certified, story.head = ledger.certified(number), str(ledger.head)
-        story.joined = list(dict.fromkeys(ledger.experiment(number).roster.addresses))
+        experiment = ledger.experiment(number)
+        story.joined = list(dict.fromkeys(experiment.roster.addresses))
+        domain = experiment.domain
+        # The address of a chain's node may hold a secret of its user's.
+        on_chain = f"eip155:{domain.chain_id}:{domain.contract}"
+        story.ledger = folder.invitation.genesis or on_chain
     return story
 
 
@@ -162,11 +169,10 @@ def export_node(
         site.train, site.vote, prepared.names[place]
     )
     learner.mli_accept_weights(Weights(weights=weights))
-    ledger = folder.invitation.genesis or folder.invitation.ledger
     facts = facts_of(
         learner,
         name=terms.config.name,
-        experiment=f"{ledger}/{folder.invitation.experiment}",
+        experiment=f"{story.ledger}/{folder.invitation.experiment}",
         round_number=chosen,
         head=story.head,
     )
