@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -17,11 +16,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 
+from colearn.cli.group import Members, create_group, join_group, running
 from colearn.cli.run import fresh_folder
 from colearn.cli.screen import comparison_table
 from colearn.core import Outcome, Phase
@@ -30,14 +30,9 @@ from colearn.errors import ColearnError, ColearnWarning, ConfigError
 from colearn.experiment import Comparison, ExperimentConfig, Plan, plan
 from colearn.experiment.comparison import compare_model
 from colearn.experiment.config import parse_config
-from colearn.identity import Key, save
 from colearn.ledger import Happening, Ledger
-from colearn.network.connect import genesis_of, open_ledger, open_ledger_at, open_store
-from colearn.network.creating import create, found, leave_blobs
+from colearn.network.connect import open_ledger, open_ledger_at
 from colearn.network.invitation import HOSTED, Invitation
-from colearn.network.joining import check_fit, fetch_offer, take_seat
-from colearn.network.local import Local
-from colearn.network.settings import NodeSettings
 from colearn.network.telling import Narrator
 from colearn.network.words import tolerance_lines
 from colearn.store import Archive, DirectoryStore
@@ -53,9 +48,7 @@ _WAIT_S = 1.0
 _SILENCE_S = 180.0
 """Seconds without news after which a demonstration has failed."""
 
-_END_S = 20.0
 _LOG_BYTES = 400
-_PROGRAM = [sys.executable, "-c", "from colearn.cli import main; main()"]
 
 
 @dataclass(eq=False)
@@ -113,17 +106,17 @@ def run_processes(config: ExperimentConfig, directory: Path | None, *, as_json: 
 def _run(show: _Show, stack: ExitStack) -> tuple[NamedArrays, str]:
     """Train, and return the group's model and the ledger's head."""
     url = stack.enter_context(_server(show.folder))
-    keys = [_new_key(show.folder, name) for name in show.prepared.names]
+    members = Members.new(show.folder, show.prepared.names)
     with open_ledger_at(url) as ledger, TemporaryDirectory(prefix="colearn-") as place:
         held = DirectoryStore(place)
-        invitation = _created(show, url, keys, ledger, held)
+        invitation = create_group(show.config, members, ledger, held, url=url, store=HOSTED)
         _introduce(show, ledger, invitation)
-        nodes = _joined(show, ledger, invitation, keys, held)
-    names = {key.address: name for key, name in zip(keys, show.prepared.names, strict=True)}
-    narrator = Narrator(invitation.experiment, names=names)
+        nodes = join_group(members, invitation, ledger, held)
+    called = {key.address: name for key, name in zip(members.keys, members.names, strict=True)}
+    narrator = Narrator(invitation.experiment, names=called)
     # A view of its own: it tells everything from the first row on.
     ledger = stack.enter_context(open_ledger(invitation))
-    ledger.listen(lambda happening: _hear(show, narrator, names, happening))
+    ledger.listen(lambda happening: _hear(show, narrator, called, happening))
     ledger.sync()
     processes = {
         name: stack.enter_context(_node(show.folder, name, path)) for name, path in nodes.items()
@@ -140,7 +133,7 @@ def _server(folder: Path) -> Iterator[str]:
     words = ("ledger", "serve", str(folder / "ledger.db"), "--create", "--port", "0", "--json")
     with (
         (folder / "logs" / "ledger.log").open("w", encoding="utf-8") as log,
-        _running([*_PROGRAM, *words, "--blobs", str(folder / "blobs")], log) as process,
+        running([*words, "--blobs", str(folder / "blobs")], log) as process,
     ):
         line = _first_line(process)
         try:
@@ -154,33 +147,9 @@ def _node(folder: Path, name: str, path: Path) -> Iterator[subprocess.Popen[str]
     """Run a learner's node."""
     with (
         (folder / "logs" / f"{name}.log").open("w", encoding="utf-8") as log,
-        _running([*_PROGRAM, "start", str(path)], log, stdout=log) as process,
+        running(["start", str(path)], log, stdout=log) as process,
     ):
         yield process
-
-
-@contextmanager
-def _running(
-    command: list[str], log: IO[str], stdout: IO[str] | int = subprocess.PIPE
-) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that does not outlive the demonstration."""
-    process = subprocess.Popen(  # noqa: S603  (this program, with its own words)
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=log,
-        text=True,
-        # Ctrl-C is for the demonstration, which ends them itself.
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
-        process.kill()
-        process.communicate()
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:
@@ -193,55 +162,6 @@ def _first_line(process: subprocess.Popen[str]) -> str:
         return lines.get(timeout=_READY_S)
     except queue.Empty:
         return ""
-
-
-def _new_key(folder: Path, name: str) -> Key:
-    key = Key.generate()
-    save(key, folder / "keys" / f"{name}.json", None)
-    return key
-
-
-def _created(
-    show: _Show, url: str, keys: list[Key], ledger: Ledger, held: DirectoryStore
-) -> Invitation:
-    """Create the experiment, invite everybody, and leave the specification and model 0."""
-    founding = found(show.config)
-    draft = founding.invitation(url, genesis_of(ledger), HOSTED, [])
-    ledger.sync()
-    others = [key.address for key in keys[1:]]
-    invitation = create(founding, draft, ledger, keys[0], invited=others)
-    store = open_store(invitation, held, keys[0], ledger)
-    try:
-        leave_blobs(founding, store)
-    finally:
-        store.close()
-    return invitation
-
-
-def _joined(
-    show: _Show, ledger: Ledger, invitation: Invitation, keys: list[Key], held: DirectoryStore
-) -> Mapping[str, Path]:
-    """Let everybody join with its share, and return the nodes' folders by name."""
-    nodes = {}
-    for place, (name, key) in enumerate(zip(show.prepared.names, keys, strict=True), start=1):
-        store = open_store(invitation, held, key, ledger)
-        try:
-            experiment = ledger.experiment(invitation.experiment)
-            offer = fetch_offer(invitation, experiment, store, _READY_S)
-        finally:
-            store.close()
-        check_fit(offer, Local(name, 0, share=place))
-        settings = NodeSettings.of(
-            name=name,
-            invitation=invitation.to_link(),
-            key=(show.folder / "keys" / f"{name}.json").absolute(),
-            address=key.address,
-            share=place,
-        )
-        path = show.folder / "nodes" / name
-        take_seat(offer, ledger, key, settings, path)
-        nodes[name] = path
-    return nodes
 
 
 def _watch(

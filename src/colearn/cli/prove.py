@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -18,17 +17,16 @@ from rich.text import Text
 from colearn.audit import Report, audit, open_source
 from colearn.cli.anvil import Anvil, running_anvil
 from colearn.cli.demo import demo_config
-from colearn.cli.member import Place
-from colearn.core import Phase, Rules, calls, exact_threshold
-from colearn.core.events import Closed
+from colearn.cli.group import Members, create_group, join_group, running
+from colearn.core import Phase
+from colearn.core.events import Closed, Confirmed
 from colearn.errors import ColearnError
-from colearn.experiment import Collective, ExperimentConfig, Plan, plan
-from colearn.experiment.specification import specification_of
-from colearn.identity import Key
+from colearn.experiment import Collective, ExperimentConfig, Plan, parse_config, plan
 from colearn.ledger import Happening
 from colearn.ledger.evm import EvmLedger, deploy
+from colearn.network.invitation import DIRECTORY
 from colearn.store import DirectoryStore
-from colearn.weights import content_id, freeze
+from colearn.weights import content_id
 
 __all__ = ["prove"]
 
@@ -45,8 +43,8 @@ class _Proof:
         self.console, self.config, self.folder = console, config, folder
         self.prepared: Plan = plan(config)
         self.names = self.prepared.names
-        self.keys = [Key.from_seed(config.seed, name) for name in self.names]
         self.closed: list[Closed] = []
+        self.confirmed: set[tuple[str, str]] = set()
         self._step = 0
         self._began = time.monotonic()
 
@@ -64,6 +62,8 @@ class _Proof:
                 self.line(
                     f"round {event.round_number:2}  {self.names[event.proposer]:8} {event.result}"
                 )
+            elif isinstance(event, Confirmed):
+                self.confirmed.add((event.member, event.model))
 
     def check_time(self) -> None:
         if time.monotonic() - self._began > _LIMIT_S:
@@ -103,99 +103,62 @@ def prove(*, as_json: bool) -> None:
 
 def _on_chain(proof: _Proof, chain: Anvil, stack: ExitStack) -> Report:
     """Train on a real chain, kill one learner half-way, bring it back, and audit."""
-    chain.fund([key.address for key in proof.keys])
-    contract = deploy(chain.url, proof.keys[0], _DRIFT_S)
+    members = Members.new(proof.folder, proof.names)
+    chain.fund([key.address for key in members.keys])
+    contract = deploy(chain.url, members.keys[0], _DRIFT_S)
     url = f"{chain.url}/{contract}"
     proof.say(f"A chain node runs on this machine (anvil), and the contract is on it: {url}")
     ledger = stack.enter_context(EvmLedger(url))
     ledger.listen(proof.hear)
-    place = _create(proof, ledger, url)
-    members = [stack.enter_context(_member(place, number)) for number in range(len(proof.names))]
-    proof.say(f"{len(proof.names)} learners, each a process of its own: {', '.join(proof.names)}")
-    _start(proof, ledger)
+    nodes = list(_joined(proof, members, ledger, url).values())
+    processes = [stack.enter_context(_node(path)) for path in nodes]
+    proof.say(f"{len(nodes)} learners, each a process of its own: {', '.join(proof.names)}")
     _until(proof, ledger, _KILL_AFTER)
-    members[0].kill()
-    members[0].wait()
+    processes[0].kill()
+    processes[0].wait()
     proof.say(f"[red]{proof.names[0]} is killed (kill -9)[/red]; the others go on")
     _until(proof, ledger, _RESTART_AFTER)
-    back = stack.enter_context(_member(place, 0))
-    members[0] = back
+    processes[0] = stack.enter_context(_node(nodes[0]))
     proof.say(f"{proof.names[0]} is started again, and goes on where the ledger stands")
     _until(proof, ledger, None)
-    _all_agree(proof, ledger, members)
+    _all_agree(proof, ledger)
     report = audit(open_source(url, proof.folder / "blobs"))
     _require(report.passed, "the audit of the chain to pass")
     proof.say(f"Audit of the chain: {len(report.checks)} checks, nothing found")
     return report
 
 
-def _create(proof: _Proof, ledger: EvmLedger, url: str) -> Place:
-    config = proof.config
-    (proof.folder / "experiment.toml").write_text(config.to_toml())
-    store = DirectoryStore(proof.folder / "blobs")
-    rules = Rules(
-        exact_threshold(config.vote.threshold),
-        propose_s=_PHASE_S,
-        vote_s=_PHASE_S,
-        rounds=_ROUNDS,
-        early_close=True,
-    )
-    learner = proof.prepared.member(0)
-    model = freeze(learner.mli_get_current_weights().weights)
-    schema = proof.prepared.task.schema
-    specification = store.put(specification_of(rules, model.digest, schema, config.terms()))
-    store.put(model.data)
-    ledger.submit(proof.keys[0], calls.Create(specification, model.digest, rules.to_word(), ""))
-    addresses = tuple(key.address for key in proof.keys)
-    ledger.submit(proof.keys[0], calls.Invite(_EXPERIMENT, addresses))
-    return Place(str(proof.folder), 0, url, specification, model.digest)
+def _joined(proof: _Proof, members: Members, ledger: EvmLedger, url: str) -> dict[str, Path]:
+    """Create the experiment, and let everybody join with its share."""
+    phases = {"propose_s": _PHASE_S, "vote_s": _PHASE_S}
+    document = {**proof.config.model_dump(by_alias=True), "rounds": _ROUNDS, "phases": phases}
+    store = f"{DIRECTORY}{proof.folder / 'blobs'}"
+    held = DirectoryStore(proof.folder / "held")
+    invitation = create_group(parse_config(document), members, ledger, held, url=url, store=store)
+    return join_group(members, invitation, ledger, held)
 
 
-@contextmanager
-def _member(place: Place, number: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a learner's process; it does not outlive the demonstration."""
-    at = Place(place.folder, number, place.ledger, place.specification, place.model)
-    process = subprocess.Popen(  # noqa: S603  (this program, with its own words)
-        [sys.executable, "-m", "colearn.cli.member", at.to_json()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _start(proof: _Proof, ledger: EvmLedger) -> None:
-    """Start once everybody has joined."""
-    while len(ledger.experiment(_EXPERIMENT).roster.addresses) < len(proof.names):
-        ledger.wait(1.0)
-        proof.check_time()
-    # Places in join order are as fast as processes are; the screen shows names by seat.
-    seated = ledger.experiment(_EXPERIMENT).roster.addresses
-    by_address = {key.address: name for key, name in zip(proof.keys, proof.names, strict=True)}
-    proof.names = tuple(by_address[address] for address in seated)
-    roster = ledger.experiment(_EXPERIMENT).roster.digest
-    ledger.submit(proof.keys[0], calls.Start(_EXPERIMENT, roster))
-    proof.say("All have joined; the experiment runs")
+def _node(path: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Run a learner's node; the first one opens round 1 when all have joined."""
+    return running(["start", str(path)], subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def _until(proof: _Proof, ledger: EvmLedger, rounds: int | None) -> None:
-    """Watch until so many rounds have closed, or until the experiment is over."""
-    while ledger.experiment(_EXPERIMENT).phase is not Phase.OVER:
+    """Watch until so many rounds have closed, or until everybody has confirmed the last model."""
+    while ledger.experiment(_EXPERIMENT).phase is not Phase.OVER or (
+        rounds is None and ledger.experiment(_EXPERIMENT).round.todo
+    ):
         if rounds is not None and len(proof.closed) >= rounds:
             return
         ledger.wait(1.0)
         proof.check_time()
 
 
-def _all_agree(proof: _Proof, ledger: EvmLedger, members: list[subprocess.Popen[str]]) -> None:
-    left = max(_LIMIT_S - proof.seconds, 1.0)
-    models = {member.communicate(timeout=left)[0].strip() for member in members}
+def _all_agree(proof: _Proof, ledger: EvmLedger) -> None:
+    """Require that each member has signed that it holds the last model (7.7)."""
     model = ledger.experiment(_EXPERIMENT).model
-    _require(models == {model}, f"every learner to end with {model}")
+    everybody = {(address, model) for address in ledger.experiment(_EXPERIMENT).roster.addresses}
+    _require(proof.confirmed == everybody, f"every learner to end with {model}")
     proof.say(f"All learners end with one model: {content_id(bytes.fromhex(model))}")
 
 
