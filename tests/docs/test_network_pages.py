@@ -92,7 +92,7 @@ def test_the_three_shells_of_the_readme_learn_the_digits(tmp_path):
     with shell([serve], tmp_path, "server") as (server, said):
         until(lambda: answers(port), 30, said.read_text())
         with shell(rest, tmp_path, "ada") as (ada, told):
-            until(lambda: (tmp_path / "nodes/ada/node.toml").exists(), 60, told.read_text())
+            until((tmp_path / "nodes/ada/node.toml").exists, 60, told.read_text())
             with (
                 shell(second, tmp_path, "ben") as (ben, _),
                 shell(third, tmp_path, "cleo") as (cleo, restarted),
