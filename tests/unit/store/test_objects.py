@@ -562,13 +562,14 @@ def test_wrong_bytes_under_a_digest_are_replaced_when_the_blob_is_stored(conditi
 
 
 def test_a_huge_object_under_a_digest_is_replaced_without_reading_it():
-    shelf, done = Shelf(412), Event()
+    shelf, done, sent = Shelf(412), Event(), []
 
     def answer(request):
         if request.method == "GET" and DIGEST in request.path and not shelf.puts:
             request.say(200, length=2**50)
             while not done.is_set():
                 request.handler.wfile.write(bytes(2**16))
+                sent.append(2**16)
         elif request.method == "PUT" and request.headers.get("if-none-match"):
             request.say(412)
         else:
@@ -580,6 +581,8 @@ def test_a_huge_object_under_a_digest_is_replaced_without_reading_it():
         finally:
             done.set()
         assert store.get(DIGEST, len(BLOB)) == BLOB
+    # What the buffers between the two hold, and no more.
+    assert sum(sent) < 2**26
 
 
 def test_a_server_that_takes_nothing_is_told():
