@@ -122,6 +122,23 @@ def test_who_is_invited_later_gets_in_then(tmp_path):
             assert late.get(DIGEST, LIMIT) == BLOB
 
 
+def test_what_another_process_writes_into_the_ledger_counts_at_once(tmp_path):
+    path = make_log(tmp_path / "ledger.db")
+    with (
+        serve(path, "--blobs", tmp_path / "blobs") as (_, said),
+        member(said["url"], tmp_path / "mine") as (mine, _, _),
+    ):
+        mine.put(BLOB)
+        with EmbeddedLedger(path) as beside:
+            beside.sync()
+            beside.submit(ME, calls.Invite(1, (STRANGER.address,)))
+            me = Sender(STRANGER, beside.genesis.domain, lambda: (0, beside.genesis.digest))
+            remote = HostedRemote(said["url"], me)
+            late = HoldingStore(DirectoryStore(tmp_path / "late"), remote)
+            assert late.get(DIGEST, LIMIT) == BLOB
+            remote.close()
+
+
 def test_a_killed_server_has_what_it_has_taken_and_nothing_half_done(tmp_path):
     path = make_log(tmp_path / "ledger.db")
     blobs = tmp_path / "blobs"
