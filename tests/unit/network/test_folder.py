@@ -116,8 +116,12 @@ def test_one_process_runs_a_node_and_its_end_is_seen_however_it_ends(tmp_path):
     process.kill()
     process.communicate()
     assert not folder.is_running()
+    folder.write_state(NodeState(process.pid, None, 1))
     with folder.running():
         assert folder.is_running()
+        assert folder.state() is None, "the number of a process that ended may be another's now"
+        folder.write_state(NodeState(os.getpid(), None, 1))
+    assert folder.state() is None
 
 
 def test_state_and_proposals_are_read_with_suspicion(tmp_path):

@@ -209,6 +209,7 @@ def test_the_scaling_that_was_agreed_on_is_used_and_another_one_is_refused():
 def test_names_of_strangers_must_be_trusted_before_they_are_called(tmp_path):
     (tmp_path / "learner.py").write_text("")
     (tmp_path / "nothing").mkdir()
+    (tmp_path / "subprocess.py").write_text("")
     document = {
         **IRIS,
         "task": {
