@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,6 +205,47 @@ def test_a_node_is_stopped_and_goes_on_and_its_health_is_seen(tmp_path):
             node.communicate(timeout=60)
             assert node.returncode == 0
     assert desk.json("status", "nodes/ben")["phase"] == "over"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_members_that_keep_the_weights_themselves(desk):
+    _, ben = desk.keys("ada", "ben")
+    places = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    words = ("--ledger", "ledger.db", "--store", "peers", "--invite", ben)
+    link = desk.create(*words, "--peer", f"http://{places[0]}")
+    assert link.endswith(f"&store=peers&peer=http://{places[0]}")
+    silent = desk.run("join", link, "--key", "ada.json", "--yes", code=2)
+    assert "--listen HOST:PORT" in silent.stderr
+    join = ("join", link, "--yes", "--key")
+    desk.run(*join, "ada.json", "--share", "1", "--name", "ada", "--listen", places[0])
+    (desk.folder / "cache" / "colearn" / "founded").rename(desk.folder / "taken-away")
+    serving_ben = ("--share", "2", "--name", "ben", "--listen", places[1])
+    alone = desk.run(*join, "ben.json", *serving_ben, code=8)
+    assert not (desk.folder / "nodes" / "ben").exists()
+    assert places[0] in alone.stderr
+    nodes = [desk.background("start", "nodes/ada")]
+    with stopping(*nodes):
+        folder = NodeFolder.open(desk.folder / "nodes" / "ada")
+        wait_for(lambda: folder.state() is not None)
+        wait_for(lambda: _is_open(places[0]))
+        desk.run(*join, "ben.json", *serving_ben)
+        nodes.append(desk.background("start", "nodes/ben", "--json"))
+        for node in nodes:
+            out, err = node.communicate(timeout=60)
+            assert (node.returncode, err) == (0, "")
+    rounds = [json.loads(line) for line in out.splitlines() if '"outcome"' in line]
+    assert next(each["outcome"] for each in rounds) == "accepted"
+
+
+def _is_open(place):
+    host, _, port = place.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def answer(desk, text, *words):
