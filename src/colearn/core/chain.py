@@ -73,7 +73,7 @@ class Genesis:
         try:
             genesis = Genesis(**json.loads(data[: GENESIS_BYTES_MAX + 1]))
             fits = genesis.encode() == data and _is_genesis(genesis)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             fits = False
         if not fits:
             raise RemoteProtocolError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from colearn.core import exact_threshold
 from colearn.core.rules import DURATION_MAX_S
 from colearn.errors import ConfigError
+from colearn.experiment.toml import key_of, parse_toml, read_toml
 
 __all__ = ["ExperimentConfig", "load_config", "parse_config"]
 
@@ -146,15 +146,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         ConfigError: No such file, no TOML, an unknown key, a value that does not fit; names the
             key.
     """
-    try:
-        if path.stat().st_size > _FILE_BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {_FILE_BYTES_MAX} bytes.")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.") from error
-    return parse_config(document, overrides)
+    return parse_config(read_toml(path, _FILE_BYTES_MAX), overrides)
 
 
 def parse_config(document: Mapping[str, Any], overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -163,13 +155,15 @@ def parse_config(document: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
     Raises:
         ConfigError: An unknown key or a value that does not fit; names the key.
     """
-    merged = _copied(document)
-    for entry in overrides:
-        _override(merged, entry)
     try:
+        merged = _copied(document)
+        for entry in overrides:
+            _override(merged, entry)
         return ExperimentConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(_explained(error))) from error
+    except RecursionError as error:
+        raise ConfigError("Its tables are nested too deep.") from error
 
 
 def _copied(value: Any) -> Any:
@@ -188,15 +182,15 @@ def _override(document: dict[str, Any], entry: str) -> None:
         if not isinstance(document, dict):
             raise ConfigError(f"{key}: {section!r} is a value and has no keys.")
     try:
-        document[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        document[last] = parse_toml(f"value = {text}")["value"]
+    except ConfigError:
         document[last] = text
 
 
 def _explained(error: ValidationError) -> list[str]:
     lines = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
+        key = key_of(fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"[{key}] is not a known key.{_suggestion(fault['loc'])}")
         else:

@@ -161,6 +161,7 @@ class Refusal:
         found = _object(document, ("error", "condition", "reason"))
         condition, reason = found["condition"], found["reason"]
         fits = isinstance(condition, str) and condition in _CONDITIONS
+        fits = fits and found["error"] == "refused"
         if not fits or not isinstance(reason, str) or len(reason) > _REASON_MAX:
             raise _malformed("a refusal without a reason")
         if not reason.isprintable() or (condition == "rules" and reason not in _REASONS):

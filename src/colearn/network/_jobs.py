@@ -39,7 +39,7 @@ def read_job(line: bytes) -> Job:
         if "candidates" in document:
             document["candidates"] = tuple(document["candidates"])
         return kind(**document)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise LocalProtocolError(f"Expected a job, got {line[:80]!r}.") from error
 
 

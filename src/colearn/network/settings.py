@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from colearn.errors import ConfigError
+from colearn.experiment.toml import key_of, read_toml
 from colearn.network.invitation import is_web_url
 
 __all__ = ["NAME_PATTERN", "NodeSettings"]
@@ -86,8 +86,7 @@ class NodeSettings(BaseModel):
             return NodeSettings.model_validate(values)
         except ValidationError as error:
             fault = error.errors()[0]
-            key = ".".join(map(str, fault["loc"]))
-            raise ConfigError(f"[{key}] of a node: {fault['msg']}.") from error
+            raise ConfigError(f"[{key_of(fault['loc'])}] of a node: {fault['msg']}.") from error
 
     @staticmethod
     def read(file: Path) -> NodeSettings:
@@ -96,14 +95,7 @@ class NodeSettings(BaseModel):
         Raises:
             ConfigError: It cannot be read, or is not understood; names the key.
         """
-        try:
-            if file.stat().st_size > _FILE_BYTES_MAX:
-                raise ConfigError(f"{file} is larger than {_FILE_BYTES_MAX} bytes.")
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"Cannot read {file}: {error.strerror or error}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} is not TOML: {error}.") from error
+        document = read_toml(file, _FILE_BYTES_MAX)
         try:
             return NodeSettings.of(**document)
         except ConfigError as error:

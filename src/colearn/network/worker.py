@@ -219,7 +219,7 @@ class ProcessWorker:
     def _document(self, line: bytes) -> dict[str, object]:
         try:
             document = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LocalProtocolError(f"The worker says {line[:80]!r}.") from error
         return document if isinstance(document, dict) else {}
 
