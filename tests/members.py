@@ -59,8 +59,9 @@ class Trainer:
         step = np.random.default_rng([member.number, self.round_number]).normal(size=2000)
         member.at("after training")
         member.network.trained[place] += 1
-        member.trained_last = place
-        return Weights(weights={"w": self.model + step})
+        proposed = freeze({"w": self.model + step})
+        member.trained_last = (place, proposed.digest)
+        return Weights(weights=proposed)
 
     def mli_test_weights(self, weights):
         self.member.at("before judging")
@@ -291,19 +292,18 @@ class Member:
         self.alive, self.fatal, self.checked = True, None, False
 
     def make_local(self):
-        if self.trained_last is not None and not self._is_stored(self.trained_last):
+        if self.trained_last is not None and not self._is_stored(self.trained_last[1]):
             # It died with the process that had it in memory alone, and may be made once more.
-            self.network.trained[self.trained_last] -= 1
+            self.network.trained[self.trained_last[0]] -= 1
         self.trained_last = None
         self.learner = Trainer(self)
         return LocalWorker(
             self.learner, Archive(self.held), MODEL.digest, name=self.name, proposals=self.folder
         )
 
-    def _is_stored(self, place):
-        digest = self.folder.proposal_of(place[1:])
+    def _is_stored(self, digest):
         try:
-            return digest is not None and bool(self.held.get(digest, BLOB_BYTES_MAX))
+            return bool(self.held.get(digest, BLOB_BYTES_MAX))
         except StoreError:
             return False
 
