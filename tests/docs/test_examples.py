@@ -75,8 +75,9 @@ def test_every_error_and_its_exit_code_is_documented():
 PUBLIC = [
     "audit", "core", "core.calls", "core.events", "crypto", "driver", "errors", "experiment",
     "identity", "interface", "learners", "ledger", "ledger.contract", "ledger.evm",
-    "ledger.hosted", "ledger.serving", "node", "preprocess", "relay", "schema", "store", "tasks", "testing",
-    "weights",
+    "ledger.hosted", "ledger.serving", "network", "network.folder", "network.invitation",
+    "network.service", "node", "preprocess", "relay", "schema", "store", "store.holding", "store.hosted",
+    "store.objects", "store.peers", "tasks", "testing", "weights", "worker",
 ]  # fmt: skip
 
 
