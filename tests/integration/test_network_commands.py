@@ -401,6 +401,51 @@ def test_ctrl_c_ends_watching(desk):
         assert process.returncode == 130
 
 
+def test_everybody_shows_a_certificate_where_the_ledger_asks_for_one(desk, tmp_path):
+    _, ben = desk.keys("ada", "ben")
+    certificates(tmp_path)
+    own = ("--ca-file", "ca.pem", "--tls-cert", "one.pem", "--tls-key", "one.key")
+    server = desk.background(
+        "ledger", "serve", "ledger.db", "--create", "--port", "0", "--blobs", "blobs", "--json",
+        "--certfile", "one.pem", "--keyfile", "one.key", "--client-ca", "ca.pem",
+    )  # fmt: skip
+    with stopping(server):
+        url = json.loads(server.stdout.readline())["url"]
+        words = ("create", "experiment.toml", "--key", "ada.json", "--ledger", url, "--invite", ben)
+        desk.run(*words, "--ca-file", "ca.pem", code=7)
+        link = json.loads(desk.run(*words, *own, "--json").stdout)["invitation"]
+        for share, name in enumerate(("ada", "ben"), start=1):
+            join = ("join", link, "--yes", "--key", f"{name}.json", "--share", share)
+            desk.run(*join, "--name", name, *own)
+        nodes = [desk.background("start", f"nodes/{name}") for name in ("ada", "ben")]
+        with stopping(*nodes):
+            for node in nodes:
+                _, err = node.communicate(timeout=60)
+                assert (node.returncode, err) == (0, "")
+        assert desk.json("status", "nodes/ben")["phase"] == "over"
+        assert "Nothing was found" in desk.run("audit", "nodes/ben").stdout
+        assert "is over" in desk.run("watch", link, *own).stdout
+        desk.run("watch", link, code=7)
+
+
+def certificates(folder):
+    """An authority, and a certificate by it that serves for a server and for clients."""
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl(
+        "req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca"
+    )
+    openssl("req", *new, "-keyout", "one.key", "-out", "one.csr", "-subj", "/CN=one")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(
+        "x509", "-req", "-in", "one.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+        "-out", "one.pem", "-extfile", "names", "-CAcreateserial",
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_contract_on_a_chain_and_one_member_with_a_chain_node_of_its_own(desk):
     require_web3()

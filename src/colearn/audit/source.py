@@ -42,7 +42,12 @@ class LogSource:
 
 
 def open_source(
-    where: str, blobs: Path | None = None, *, ca_file: Path | None = None
+    where: str,
+    blobs: Path | None = None,
+    *,
+    ca_file: Path | None = None,
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
 ) -> LogSource | ChainSource:
     """Open what is to be audited; nothing is written to it.
 
@@ -50,6 +55,8 @@ def open_source(
         where: A run folder, a ledger.db, an http(s) address, or an evm+http(s) one.
         blobs: A folder of blobs; by default those that lie beside a ledger.db.
         ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
+        certfile: The own certificate chain, for servers that ask for one.
+        keyfile: Its key, if it is not in `certfile`.
 
     Raises:
         ConfigError: There is no ledger, or no such folder.
@@ -62,7 +69,10 @@ def open_source(
     if is_evm_url(where):
         return _on_chain(where, store)
     if where.startswith(("http://", "https://")):
-        return _hosted(where, store, ca_file)
+        from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
+
+        ledger = HostedLedger(where, ca_file=ca_file, certfile=certfile, keyfile=keyfile)
+        return LogSource(where, "hosted", ledger.genesis, _rows_of(ledger), store)
     path = Path(where)
     file = path / "ledger.db" if path.is_dir() else path
     if not file.is_file():
@@ -88,13 +98,6 @@ def _on_chain(url: str, store: BlobStore | None) -> ChainSource:
         node.close()
         raise
     return ChainSource(str(chain.place), "evm", chain, store)
-
-
-def _hosted(url: str, store: BlobStore | None, ca_file: Path | None) -> LogSource:
-    from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
-
-    ledger = HostedLedger(url, ca_file=ca_file)
-    return LogSource(url, "hosted", ledger.genesis, _rows_of(ledger), store)
 
 
 def _rows_of(ledger: LogLedger) -> Iterator[StoredRow]:

@@ -58,7 +58,13 @@ def _of_node(folder: NodeFolder, blobs: Path | None) -> tuple[LogSource | ChainS
     """
     invitation, own = folder.invitation, folder.settings
     where = (own.node_url or invitation.ledger).removeprefix(EMBEDDED)
-    source = open_source(where, blobs or folder.blobs, ca_file=own.ca_file)
+    source = open_source(
+        where,
+        blobs or folder.blobs,
+        ca_file=own.ca_file,
+        certfile=own.tls_cert,
+        keyfile=own.tls_key,
+    )
     if isinstance(source, LogSource) and source.genesis.digest != invitation.genesis:
         raise ConfigError(
             f"{where} is the log of genesis {source.genesis.digest}, and this node joined "

@@ -13,10 +13,12 @@ import typer
 
 from colearn.cli.guard import guarded
 from colearn.cli.own_key import KeyPath, Passphrase, PassphraseFile, own_key
+from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 
 if TYPE_CHECKING:
     from colearn.identity import Key
     from colearn.ledger import Ledger
+    from colearn.network.connect import Tls
     from colearn.network.creating import Founding
     from colearn.network.invitation import Invitation
 
@@ -25,9 +27,6 @@ __all__ = ["app", "founded_folder", "search_beside_file"]
 app = typer.Typer()
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-_CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", help="The only authority to trust for HTTPS, in PEM.")
-]
 
 
 @app.command(epilog="Example: colearn create experiment.toml --ledger http://ledger.example:8463")
@@ -63,7 +62,9 @@ def create(  # noqa: PLR0917  (a command's options)
     key: KeyPath = None,
     passphrase_file: PassphraseFile = None,
     passphrase: Passphrase = False,
-    ca_file: _CaFile = None,
+    ca_file: CaFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: _Json = False,
 ) -> None:
     """Create an experiment on a shared ledger, and print the invitation to it.
@@ -85,14 +86,15 @@ def create(  # noqa: PLR0917  (a command's options)
     signer = own_key(key, passphrase_file, prompt=passphrase)
     search_beside_file(experiment)
     founding = found(load_config(experiment, override or []))
-    with _opened(place, signer, ca_file) as view:
+    tls = tls_of(ca_file, tls_cert, tls_key)
+    with _opened(place, signer, tls) as view:
         draft = founding.invitation(place, genesis_of(view), blobs, peer or [])
         _check_peers(draft)
         view.sync()
         invitation = create_on(
             founding, draft, view, signer, invited=who, seat=seat, number=number
         )  # fmt: skip
-        _leave(founding, invitation, signer, view, ca_file)
+        _leave(founding, invitation, signer, view, tls)
         members = view.experiment(invitation.experiment).roster
         expected = len({*members.invited, *members.addresses})
     _tell_created(founding, invitation, expected, signer.address, as_json=as_json)
@@ -108,7 +110,9 @@ def invite(  # noqa: PLR0917  (a command's options)
     key: KeyPath = None,
     passphrase_file: PassphraseFile = None,
     passphrase: Passphrase = False,
-    ca_file: _CaFile = None,
+    ca_file: CaFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: _Json = False,
 ) -> None:
     """Let more addresses join an experiment that this key created."""
@@ -120,7 +124,7 @@ def invite(  # noqa: PLR0917  (a command's options)
     invitation = read_invitation(link)
     who = [parse_address(address) for address in addresses]
     signer = own_key(key, passphrase_file, prompt=passphrase)
-    with open_ledger(invitation, ca_file=ca_file) as view:
+    with open_ledger(invitation, tls=tls_of(ca_file, tls_cert, tls_key)) as view:
         view.sync()
         new = [
             checksum_address(each)
@@ -148,7 +152,7 @@ def search_beside_file(experiment: Path) -> None:
     search_beside(experiment.resolve().parent)
 
 
-def _opened(place: str, signer: Key, ca_file: Path | None) -> Ledger:
+def _opened(place: str, signer: Key, tls: Tls) -> Ledger:
     """Open the ledger; a file that is not there is made, for several processes to share."""
     from colearn.ledger import EmbeddedLedger  # noqa: PLC0415
     from colearn.ledger.log import SHARED_DRIFT_S  # noqa: PLC0415
@@ -158,7 +162,7 @@ def _opened(place: str, signer: Key, ca_file: Path | None) -> Ledger:
     file = Path(place.removeprefix(EMBEDDED))
     if place.startswith(EMBEDDED) and not file.exists():
         EmbeddedLedger.create(file, signer.address, drift_s=SHARED_DRIFT_S)
-    return open_ledger_at(place, ca_file=ca_file)
+    return open_ledger_at(place, tls=tls)
 
 
 def _check_peers(draft: Invitation) -> None:
@@ -172,11 +176,9 @@ def _check_peers(draft: Invitation) -> None:
         )
 
 
-def _leave(
-    founding: Founding, invitation: Invitation, signer: Key, view: Ledger, ca_file: Path | None
-) -> None:
+def _leave(founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Tls) -> None:
     """Leave the specification and model 0 where those who join can fetch them."""
-    from colearn.network.connect import Tls, open_store  # noqa: PLC0415
+    from colearn.network.connect import open_store  # noqa: PLC0415
     from colearn.network.creating import leave_blobs  # noqa: PLC0415
     from colearn.network.invitation import PEERS  # noqa: PLC0415
     from colearn.store import DirectoryStore  # noqa: PLC0415
@@ -186,7 +188,7 @@ def _leave(
         leave_blobs(founding, DirectoryStore(founded_folder()))
         return
     with tempfile.TemporaryDirectory(prefix="colearn-") as folder:
-        store = open_store(invitation, DirectoryStore(folder), signer, view, tls=Tls(ca_file))
+        store = open_store(invitation, DirectoryStore(folder), signer, view, tls=tls)
         try:
             leave_blobs(founding, store)
         finally:

@@ -14,6 +14,7 @@ import typer
 from colearn.cli.create import founded_folder
 from colearn.cli.guard import guarded
 from colearn.cli.own_key import KeyPath, Passphrase, PassphraseFile, own_key
+from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 
 if TYPE_CHECKING:
     from colearn.experiment import Plan
@@ -60,12 +61,8 @@ def join(  # noqa: PLR0917  (a command's options)
     public_url: Annotated[
         str | None, typer.Option("--public-url", help="Under which the others reach that.")
     ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="A certificate chain in PEM.")
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", help="Its key, if it is not in --tls-cert.")
-    ] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     client_ca: Annotated[
         Path | None, typer.Option("--client-ca", help="Who signs the certificates of clients.")
     ] = None,
@@ -80,9 +77,7 @@ def join(  # noqa: PLR0917  (a command's options)
     key: KeyPath = None,
     passphrase_file: PassphraseFile = None,
     passphrase: Passphrase = False,
-    ca_file: Annotated[
-        Path | None, typer.Option("--ca-file", help="The only authority to trust for HTTPS.")
-    ] = None,
+    ca_file: CaFile = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Sign without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -196,21 +191,23 @@ def _join(  # noqa: PLR0917
     *,
     renamed: bool,
 ) -> None:
-    from colearn.network.connect import Tls, open_ledger, open_store  # noqa: PLC0415
+    from colearn.network.connect import open_ledger, open_store  # noqa: PLC0415
     from colearn.network.folder import NodeFolder  # noqa: PLC0415
     from colearn.network.joining import check_place, fetch_offer, take_seat  # noqa: PLC0415
     from colearn.store import DirectoryStore  # noqa: PLC0415
 
-    ca_file, number = settings.ca_file, invitation.experiment
+    number, tls = (
+        invitation.experiment,
+        tls_of(settings.ca_file, settings.tls_cert, settings.tls_key),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="colearn-") as place,
-        open_ledger(invitation, ca_file=ca_file, node_url=settings.node_url) as view,
+        open_ledger(invitation, tls=tls, node_url=settings.node_url) as view,
     ):
         view.sync()
         seated = check_place(invitation, view.experiment(number), signer.address)
         held = DirectoryStore(place)
         _take_own(invitation, held)
-        tls = Tls(ca_file, settings.tls_cert, settings.tls_key)
         store = open_store(invitation, held, signer, view, tls=tls)
         try:
             offer = fetch_offer(invitation, view.experiment(number), store, _MODEL_S)

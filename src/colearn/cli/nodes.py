@@ -17,9 +17,11 @@ import typer
 
 from colearn.cli.guard import guarded
 from colearn.cli.own_key import KeyPath, Passphrase, PassphraseFile, own_key, passphrase_for
+from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 
 if TYPE_CHECKING:
     from colearn.ledger import Happening, Ledger
+    from colearn.network.connect import Tls
     from colearn.network.folder import NodeFolder
     from colearn.network.logs import NodeContext
     from colearn.network.starting import StartWhen
@@ -63,20 +65,24 @@ def start(  # noqa: PLR0917  (a command's options)
     key: KeyPath = None,
     passphrase_file: PassphraseFile = None,
     passphrase: Passphrase = False,
+    ca_file: CaFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: _Json = False,
 ) -> None:
     """Take part until the experiment is over, or until Ctrl-C or `colearn stop`.
 
     The creator's node opens round 1 once everybody who is invited has joined. A creator without a
     seat gives the invitation's link in place of a folder: then nothing but that is done.
+    A node has its key and its certificates from when it joined.
     """
     from colearn.network.logs import NodeContext  # noqa: PLC0415
     from colearn.network.service import run_node  # noqa: PLC0415
 
     start_when = _start_when(wait, now=now)
     if node is not None and node.startswith(_SCHEME):
-        signer_path, settings = key, (passphrase_file, passphrase)
-        _start_only(node, start_when, signer_path, settings, as_json=as_json)
+        creator, tls = (key, passphrase_file, passphrase), tls_of(ca_file, tls_cert, tls_key)
+        _start_only(node, start_when, creator, tls, as_json=as_json)
         return
     folder = find_node(None if node is None else Path(node))
     secret = passphrase_for(folder.settings.key, passphrase_file, prompt=passphrase)
@@ -120,9 +126,9 @@ def watch(
     node: Annotated[
         str | None, typer.Argument(metavar="NODE|LINK", help="A node's folder, or an invitation.")
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option("--ca-file", help="The only authority to trust for HTTPS.")
-    ] = None,
+    ca_file: CaFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: _Json = False,
 ) -> None:
     """Follow an experiment until it is over or Ctrl-C; nothing is signed."""
@@ -132,7 +138,7 @@ def watch(
 
     if node is not None and node.startswith(_SCHEME):
         invitation, me = read_invitation(node), ""
-        ledger = open_ledger(invitation, ca_file=ca_file)
+        ledger = open_ledger(invitation, tls=tls_of(ca_file, tls_cert, tls_key))
     else:
         folder = find_node(None if node is None else Path(node))
         invitation, me = folder.invitation, folder.settings.address
@@ -237,8 +243,8 @@ def _start_when(wait: int | None, *, now: bool) -> StartWhen:
 def _start_only(
     link: str,
     start_when: StartWhen,
-    key: Path | None,
-    passphrase: tuple[Path | None, bool],
+    creator: tuple[Path | None, Path | None, bool],
+    tls: Tls,
     *,
     as_json: bool,
 ) -> None:
@@ -250,9 +256,10 @@ def _start_only(
     from colearn.network.starting import start as start_it  # noqa: PLC0415
 
     invitation = read_invitation(link)
-    signer = own_key(key, passphrase[0], prompt=passphrase[1])
+    key, passphrase_file, prompt = creator
+    signer = own_key(key, passphrase_file, prompt=prompt)
     number = invitation.experiment
-    with open_ledger(invitation) as ledger:
+    with open_ledger(invitation, tls=tls) as ledger:
         ledger.sync()
         if ledger.experiment(number).creator != signer.address:
             raise ConfigError(

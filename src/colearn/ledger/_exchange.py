@@ -46,6 +46,8 @@ _URL_MAX = 2048
 _REASON_MAX = 200
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _PORTS = range(1, 2**16)
+_FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError)
+"""Of a question; a URL is read in every redirection, though none is followed."""
 
 
 class Exchange:
@@ -58,13 +60,23 @@ class Exchange:
         url: Where the server is.
     """
 
-    def __init__(self, url: str, *, ca_file: Path | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: Path | None,
+        timeout_s: float,
+        certfile: Path | None = None,
+        keyfile: Path | None = None,
+    ) -> None:
         """Prepare to ask; nothing is sent yet.
 
         Args:
             url: Where the server is: http or https, a host, perhaps a port and a path.
             ca_file: The only authority to trust, in PEM; None for the usual ones.
             timeout_s: How long one question may take as a whole, all attempts at it included.
+            certfile: The own certificate chain in PEM, for servers that ask for one.
+            keyfile: Its key, if it is not in `certfile`.
 
         Raises:
             ConfigError: No such URL, no such certificates, a timeout that is none, or a proxy in
@@ -75,7 +87,7 @@ class Exchange:
             raise ConfigError(f"A timeout is a number of seconds above 0, got {timeout_s!r}.")
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._client = _client(host, _trust(ca_file))
+        self._client = _client(host, _trust(ca_file, certfile, keyfile))
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -142,7 +154,7 @@ class Exchange:
                 status, data = self._on_thread(self._fetch(request, left))
             except TimeoutError as error:
                 raise self._unavailable("does not answer in time") from error
-            except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
+            except _FAILURES as error:
                 if pause_s is None:
                     raise self._unavailable(f"cannot be asked ({_said(error)})") from error
             else:
@@ -245,13 +257,20 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
+def _trust(
+    ca_file: Path | None, certfile: Path | None, keyfile: Path | None
+) -> ssl.SSLContext | bool:
+    if ca_file is None and certfile is None:
         return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
+        if certfile is not None:
+            context.load_cert_chain(certfile, keyfile)
     except OSError as error:
+        files = ", ".join(str(each) for each in (ca_file, certfile, keyfile) if each is not None)
         raise ConfigError(
-            f"Cannot use the certificates in {ca_file}: {error.strerror or error}.",
-            hint="Give a PEM file with the authority that signed the server's certificate.",
+            f"Cannot use the certificates in {files}: {error.strerror or error}.",
+            hint="Give PEM files: the authority that signed the server's certificate, and your "
+            "own certificate with its key.",
         ) from error
+    return context

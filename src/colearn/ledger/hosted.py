@@ -68,6 +68,8 @@ class HostedLedger(LogLedger):
         ca_file: Path | None = None,
         timeout_s: float = 10.0,
         expected_genesis: str | None = None,
+        certfile: Path | None = None,
+        keyfile: Path | None = None,
     ) -> None:
         """Ask a server what its log was born with; no row is read yet.
 
@@ -78,6 +80,8 @@ class HostedLedger(LogLedger):
             timeout_s: How long one question may take, all attempts at it included.
             expected_genesis: The digest of the genesis, 64 hex digits, where it is known. Without
                 it the first server that answers decides which log this is.
+            certfile: The own certificate chain in PEM, for servers that ask for one.
+            keyfile: Its key, if it is not in `certfile`.
 
         Raises:
             ConfigError: An argument is none of these.
@@ -86,7 +90,8 @@ class HostedLedger(LogLedger):
         """
         if expected_genesis is not None and len(expected_genesis) != 64:
             raise ConfigError("The digest of a genesis is 64 hexadecimal digits.")
-        self._exchange = Exchange(url, ca_file=ca_file, timeout_s=timeout_s)
+        own = {"certfile": certfile, "keyfile": keyfile}
+        self._exchange = Exchange(url, ca_file=ca_file, timeout_s=timeout_s, **own)
         try:
             super().__init__(self._fetch_genesis(expected_genesis), clock)
         except BaseException:

@@ -33,6 +33,21 @@ _LEDGER_HINT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom to trust for HTTPS, and what to show to who asks for a certificate.
+
+    Attributes:
+        ca_file: The only authority to trust, in PEM; None for the usual ones.
+        certfile: The own certificate chain, for mutual TLS.
+        keyfile: Its key, if it is not in `certfile`.
+    """
+
+    ca_file: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+
+
 def ledger_address(text: str) -> str:
     """Return the address of a ledger as an invitation writes it; a path may be relative.
 
@@ -73,14 +88,14 @@ def store_address(text: str | None, ledger: str) -> str:
 def open_ledger(
     invitation: Invitation,
     *,
-    ca_file: Path | None = None,
+    tls: Tls | None = None,
     node_url: str | None = None,
 ) -> Ledger:
     """Open the ledger of an invitation; no row is read yet.
 
     Args:
         invitation: Names the ledger, and the genesis that it must have.
-        ca_file: The only authority to trust for HTTPS, in PEM; None for the usual ones.
+        tls: For HTTPS.
         node_url: For a contract, another address of it, through a node of one's own.
 
     Raises:
@@ -92,16 +107,16 @@ def open_ledger(
     url = invitation.ledger if node_url is None else node_url
     if node_url is not None:
         _require_same_contract(invitation.ledger, node_url)
-    return open_ledger_at(url, genesis=invitation.genesis, ca_file=ca_file)
+    return open_ledger_at(url, genesis=invitation.genesis, tls=tls)
 
 
-def open_ledger_at(url: str, *, genesis: str | None = None, ca_file: Path | None = None) -> Ledger:
+def open_ledger_at(url: str, *, genesis: str | None = None, tls: Tls | None = None) -> Ledger:
     """Open the ledger of an address.
 
     Args:
         url: As in an invitation.
         genesis: The digest of the genesis that a log must have; None where it is not known.
-        ca_file: As `open_ledger`.
+        tls: For HTTPS.
 
     Raises:
         ColearnError: As `open_ledger`.
@@ -126,22 +141,14 @@ def open_ledger_at(url: str, *, genesis: str | None = None, ca_file: Path | None
         raise ConfigError("That is not the address of a ledger.", hint=_LEDGER_HINT)
     from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
 
-    return HostedLedger(url, ca_file=ca_file, expected_genesis=genesis)
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Whom to trust for HTTPS, and what to show to who asks for a certificate.
-
-    Attributes:
-        ca_file: The only authority to trust, in PEM; None for the usual ones.
-        certfile: The own certificate chain, for mutual TLS.
-        keyfile: Its key, if it is not in `certfile`.
-    """
-
-    ca_file: Path | None = None
-    certfile: Path | None = None
-    keyfile: Path | None = None
+    shown = tls or Tls()
+    return HostedLedger(
+        url,
+        expected_genesis=genesis,
+        ca_file=shown.ca_file,
+        certfile=shown.certfile,
+        keyfile=shown.keyfile,
+    )
 
 
 def open_store(

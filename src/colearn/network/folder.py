@@ -148,6 +148,12 @@ class NodeFolder:
         """What this member decided alone."""
         return local_of(self.settings)
 
+    @property
+    def tls(self) -> Tls:
+        """Whom this node trusts under HTTPS, and the certificate that it shows."""
+        own = self.settings
+        return Tls(own.ca_file, own.tls_cert, own.tls_key)
+
     def load_key(self, passphrase: str | None = None) -> Key:
         """Read the key.
 
@@ -170,7 +176,7 @@ class NodeFolder:
             ColearnError: As `open_ledger`.
         """
         own = self.settings
-        return open_ledger(self.invitation, ca_file=own.ca_file, node_url=own.node_url)
+        return open_ledger(self.invitation, tls=self.tls, node_url=own.node_url)
 
     def store(
         self,
@@ -188,8 +194,7 @@ class NodeFolder:
         Raises:
             ColearnError: As `open_store`.
         """
-        own, held = self.settings, DirectoryStore(self.blobs)
-        tls = Tls(own.ca_file, own.tls_cert, own.tls_key)
+        held, tls = DirectoryStore(self.blobs), self.tls
         return open_store(
             self.invitation, held, key, ledger, tls=tls, on_statement=on_statement
         )  # fmt: skip
