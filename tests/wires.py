@@ -87,7 +87,7 @@ class Switchboard:
 
     def start(self, path, *numbers):
         """Serve a log to some members, or to all of them."""
-        serving = self._serving.enter_context(served(path, clock=self.clock))
+        serving = self._serving.enter_context(served(path, clock=self.clock, synchronous="NORMAL"))
         for number in numbers or range(len(self.wires)):
             self.wires[number].upstream = serving.url
 

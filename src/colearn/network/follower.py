@@ -20,6 +20,7 @@ from colearn.errors import (
     LocalProtocolError,
 )
 from colearn.ledger import Head, Ledger
+from colearn.ledger.log import LogLedger
 from colearn.node import Node
 from colearn.worker import Worker
 
@@ -39,6 +40,11 @@ _PAUSES_S = (0.1, 10.0)
 
 _FATAL = (ConfigError, LedgerTamperedError, LocalProtocolError)
 """What no repetition makes better: the ledger lies, or this program is wrong."""
+
+_AHEAD = (
+    "The ledger has rows from the future by this machine's clock; they wait until it reaches "
+    "them. Set the clock right."
+)
 
 _log = logging.getLogger("colearn.network.follower")
 _log.addHandler(logging.NullHandler())
@@ -108,6 +114,7 @@ class Follower:
         self._failures = 0
         self._refusals = 0
         self._error = ""
+        self._behind = False
         self._wakeups = 0
         self._steps = 0
 
@@ -154,6 +161,15 @@ class Follower:
         if self._ledger.wait(self._pause(due)):
             self._refusals = 0
 
+        self._note_clock()
+
+    def _note_clock(self) -> None:
+        """Say when the ledger is ahead of this clock: nothing else would, as nothing is due."""
+        behind = isinstance(self._ledger, LogLedger) and self._ledger.held
+        if behind and not self._behind:
+            _log.warning("%s: %s", self._node.name, _AHEAD, extra=self._place())
+        self._behind = behind
+
     def _pause(self, due: Due) -> float:
         """Return how long the ledger's news may be waited for, in seconds."""
         left = _WAIT_S if due.until is None else float(due.until - self._ledger.now())
@@ -198,7 +214,7 @@ class Follower:
             self._ledger.certified(self._number),
             self._node.due.duty,
             self._worker.busy,
-            self._error,
+            self._error or (_AHEAD if self._behind else ""),
             self._wakeups,
             self._steps,
             time.monotonic(),

@@ -403,3 +403,33 @@ def test_a_snapshot_says_how_far_the_ledger_was_read(make):
     assert place.told[-1] is end
     wakeups = [snapshot.wakeups for snapshot in place.told]
     assert wakeups == sorted(wakeups)
+
+
+def test_a_clock_that_was_set_back_is_said_once_until_it_is_right(make, caplog):
+    place = make(rounds=0)
+    behind = Clock()
+    place.ledger._clock = behind
+    place.clock.now += 50
+
+    def set_right():
+        # The others go on, and only then somebody looks at the clock.
+        if len(place.ledger.waits) > 12:
+            behind.now = place.clock.now
+        return False
+
+    place.ledger.others += [set_right]
+    errors = []
+
+    def at_round_four(snapshot):
+        errors.append(snapshot.error)
+        if snapshot.experiment.round.number == 4:
+            place.stop.set()
+
+    place.ledger.time = Clock()
+    with caplog.at_level(logging.WARNING, "colearn.network.follower"):
+        Follower(place.nodes[0], place.ledger, place.workers[0], listener=at_round_four).run(
+            place.stop
+        )
+    assert any("they wait until it reaches" in error for error in errors)
+    assert errors[-1] == ""
+    assert sum("they wait until it reaches" in each.message for each in caplog.records) == 1
