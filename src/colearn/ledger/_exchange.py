@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,13 @@ _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _PORTS = range(1, 2**16)
 _FAILURES = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError)
 """Of a question; a URL is read in every redirection, though none is followed."""
+
+
+class _NoCookies(CookieJar):
+    """Keeps no cookies, and does not read any: there are some that Python cannot read."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Leave an answer's cookies alone."""
 
 
 class Exchange:
@@ -222,7 +229,7 @@ def _client(host: str, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:  # n
             trust_env=not _is_loopback(host),
             follow_redirects=False,
             headers={"accept-encoding": "identity", "user-agent": "colearn"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            cookies=_NoCookies(),
             timeout=None,  # noqa: S113  (every question has one over all of it)
             limits=httpx.Limits(max_connections=2, keepalive_expiry=_KEEP_ALIVE_S),
         )

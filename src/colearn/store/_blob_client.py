@@ -315,6 +315,9 @@ class _Exchange:
 
 def _reason(answer: http.client.HTTPResponse) -> str:
     """Return what an answer says of itself, if it is a short printable text."""
+    if answer.chunked:
+        # `http.client` reads a chunk of negative size to the end of the connection, into memory.
+        return ""
     try:
         reason = json.loads(answer.read(_REASON_BYTES_MAX))["reason"]
     except (ValueError, TypeError, KeyError, RecursionError, OSError, StoreError,
