@@ -248,3 +248,27 @@ def test_the_end_comes_for_who_was_away_as_well(make):
     assert {member.node.due.duty for member in network.members} == {"done"}
     assert len({member.learner.model.tobytes() for member in network.members}) == 1
     network.check_audit()
+
+
+@STORES
+def test_a_member_that_left_and_is_admitted_again_joins_with_the_newest_model(make, hub):
+    network = make(hub=hub)
+    network.run_rounds(1)
+    leaver = network.members[2]
+    leaver.view.submit(leaver.key, calls.Leave(1))
+    leaver.kill()
+    network.run_rounds(4)
+    epoch = network.experiment.roster.epoch
+    for member in network.living:
+        if leaver.key.address not in network.experiment.roster.invited:
+            motion = calls.Motion(1, epoch, int(MotionKind.ADMIT), leaver.key.address)
+            member.view.submit(member.key, motion)
+    leaver.start()
+    leaver.fetched.clear()
+    leaver.step()
+    assert [digest for digest, _ in leaver.fetched] == [network.experiment.model]
+    network.check(rounds=8)
+    assert network.experiment.roster.size == 5
+    assert leaver.number in {place[0] for place in network.trained if place[1] > 5}
+    # The round in which it left still waited for it (S6).
+    assert len(network.missed) == 1
