@@ -106,6 +106,7 @@ def status(node: _Node = None, as_json: _Json = False) -> None:
     own, number = folder.settings, folder.invitation.experiment
     known = {"node": str(folder.path), "name": folder.name, "running": folder.is_running()}
     health = _health(folder) if known["running"] else None
+    document: dict[str, Any]
     if health is not None:
         document = {**known, **health}
     else:
@@ -116,6 +117,10 @@ def status(node: _Node = None, as_json: _Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(document, sort_keys=True))
         return
+    # A clock's seconds say nothing to people; what is left of the phase does.
+    now, deadline = document.pop("now", None), document.get("deadline")
+    if now is not None and deadline is not None:
+        document["deadline"] = f"in {max(deadline - now, 0)} s"
     for name, value in document.items():
         typer.echo(f"{name:<11} {_shown(value)}")
 

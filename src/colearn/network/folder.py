@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colearn.errors import ColearnError, ConfigError
+from colearn.errors import ConfigError
 from colearn.experiment.plan import Plan
 from colearn.experiment.specification import SPECIFICATION_BYTES_MAX
 from colearn.identity import Key, Statement, load
 from colearn.interface import MachineLearningInterface
 from colearn.ledger import Head, Ledger
+from colearn.network._files import inside, locked, moments, remove, writing
 from colearn.network.connect import Tls, open_ledger, open_store
 from colearn.network.invitation import Invitation, read_invitation
 from colearn.network.local import Local, learner_of, local_plan, search_beside
@@ -27,14 +26,10 @@ from colearn.network.terms import Terms, read_terms
 from colearn.node import Origin
 from colearn.store import DirectoryStore, HoldingStore
 
-if sys.platform != "win32":
-    import fcntl
-
 __all__ = ["NodeFolder", "NodeState", "local_of"]
 
 _FILE = "node.toml"
 _STATE_BYTES_MAX = 2**16
-_TRIES, _PAUSE_S = 5, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +105,18 @@ class NodeFolder:
         NodeFolder.refuse_taken(path)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
         try:
-            with _writing(path):
+            with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 draft.mkdir(mode=0o700)
                 folder = NodeFolder(draft, settings)
                 folder._replace(_FILE, settings.to_toml().encode())
             yield folder
-            with _writing(path):
+            with writing(path):
                 draft.rename(path)
             folder.path = path
         finally:
             if draft.exists():
-                _remove(draft)
+                remove(draft)
 
     def change(self, settings: NodeSettings) -> None:
         """Replace node.toml in one step.
@@ -219,13 +214,18 @@ class NodeFolder:
         return Origin(invitation.specification, invitation.model, self.terms().grows)
 
     def plan(self) -> Plan:
-        """Load the rows of this member; modules of the folder it joined in are found first.
+        """Load the rows of this member.
+
+        The folder that it joined in is searched first for modules, and relative paths in its
+        settings start there, wherever the node is started.
 
         Raises:
             ConfigError: Something does not fit; names the key.
         """
+        terms = self.terms()
         search_beside(self.settings.search)
-        return local_plan(self.terms(), self.local)
+        with inside(self.settings.search):
+            return local_plan(terms, self.local)
 
     def make_learner(self) -> MachineLearningInterface:
         """Return the learner, as it is before any round.
@@ -233,7 +233,9 @@ class NodeFolder:
         Raises:
             ConfigError: Something does not fit; names the key.
         """
-        return learner_of(self.plan(), self.local)
+        prepared = self.plan()
+        with inside(self.settings.search):
+            return learner_of(prepared, self.local)
 
     # ---------------------------------------------------------------- while the node runs
 
@@ -245,10 +247,10 @@ class NodeFolder:
             ConfigError: Another process holds it.
             ColearnError: It cannot be written.
         """
-        with _writing(self.path):
+        with writing(self.path):
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if not any(_locked(lock) for _ in _moments()):
+            if not any(locked(lock) for _ in moments()):
                 raise ConfigError(
                     f"Another process runs the node in {self.path}.",
                     hint="Stop it with `colearn stop`.",
@@ -267,7 +269,7 @@ class NodeFolder:
         except OSError:
             return False
         try:
-            return not _locked(lock)
+            return not locked(lock)
         finally:
             os.close(lock)
 
@@ -336,7 +338,7 @@ class NodeFolder:
     def _replace(self, name: str, data: bytes) -> None:
         path = self.path / name
         draft = path.with_name(f".{name}.{secrets.token_hex(4)}.draft")
-        with _writing(path):
+        with writing(path):
             try:
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
@@ -352,41 +354,3 @@ def local_of(settings: NodeSettings) -> Local:
     """Return what a member decided alone."""
     own = settings
     return Local(own.name, own.seed, own.share, own.overrides, own.search)
-
-
-def _moments() -> Iterator[None]:
-    """Yield a few times: who looks whether a node runs holds its lock for a moment."""
-    for _ in range(_TRIES):
-        yield
-        time.sleep(_PAUSE_S)
-
-
-def _locked(lock: int) -> bool:
-    """Take a lock without waiting, and say whether that worked."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove(draft: Path) -> None:
-    """Delete a draft of a folder: files, and one level of folders."""
-    for entry in list(draft.iterdir()):
-        if entry.is_dir() and not entry.is_symlink():
-            _remove(entry)
-        else:
-            entry.unlink()
-    draft.rmdir()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ColearnError(
-            f"Cannot write {path}: {error.strerror or error}.", hint="Choose another folder."
-        ) from error

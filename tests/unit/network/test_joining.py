@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -306,6 +307,29 @@ def test_joining_again_goes_on_with_the_new_choices(place):
         )
     with folder.running(), pytest.raises(ConfigError, match="Another process"):
         joining.take_seat(place.offer(), place.ledger, KEYS[1], place.settings(), folder.path)
+
+
+def test_relative_paths_start_where_it_was_joined(place, modules, monkeypatch):
+    (modules / "flowers.csv").write_text("1,2\n")
+    code = (
+        "from pathlib import Path\n"
+        + TASK
+        + "\ndef near(path):\n    assert Path(path).is_file()\n    return iris()\n"
+    )
+    (modules / "flowers_of_mine.py").write_text(code)
+    own = ("task.use=flowers_of_mine:near", "task.with.path=flowers.csv")
+    monkeypatch.chdir(modules)
+    settings = place.settings(overrides=own, search=modules)
+    path = place.folder / "nodes" / "ben"
+    folder = joining.take_seat(place.offer(), place.ledger, KEYS[1], settings, path)
+    monkeypatch.chdir(place.folder)
+    assert folder.make_learner().name == "ben"
+    assert Path.cwd() == place.folder
+    relative = NodeFolder.open(Path("nodes") / "ben")
+    assert len(relative.plan().task.y) == 150
+    modules.rename(place.folder / "elsewhere")
+    with pytest.raises(ConfigError, match="is gone"):
+        folder.make_learner()
 
 
 def test_a_seat_whose_folder_was_lost_gets_it_again(place):
