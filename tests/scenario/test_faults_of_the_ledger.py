@@ -6,10 +6,6 @@ import random
 import shutil
 
 import pytest
-
-pytest.importorskip("httpx", reason="no httpx here: pip install 'colearn[network]'")
-pytest.importorskip("uvicorn", reason="no uvicorn here: pip install 'colearn[network]'")
-
 from tests.members import PHASE_S
 from tests.network import Network, is_voting
 from tests.wires import Switchboard, cut_log
