@@ -26,7 +26,7 @@ from colearn.core.events import (
     Started,
     Voted,
 )
-from colearn.core.experiment import seats_of
+from colearn.core.experiment import NOBODY, seats_of
 from colearn.crypto import checksum_address
 from colearn.ledger import Happening
 from colearn.node import FAILED
@@ -80,7 +80,11 @@ class Narrator:
             names: What to call addresses; the others are shortened.
         """
         self._number, self._me, self._names = experiment, me, dict(names or {})
-        self._rules = Rules()
+        self._begin(Rules())
+
+    def _begin(self, rules: Rules) -> None:
+        """Know nothing but the rules: who reads a ledger again tells it from the beginning."""
+        self._rules = rules
         self._seats: list[str] = []
         self._members: set[int] = set()
         self._leaving: set[int] = set()
@@ -120,10 +124,11 @@ class Narrator:
 
     def _of_members(self, event: Event) -> Iterator[tuple[str, dict[str, Any]]]:
         if isinstance(event, Created):
-            self._rules = Rules.from_word(event.rules)
+            self._begin(Rules.from_word(event.rules))
             yield self._one("created", event.creator, "created the experiment")
         elif isinstance(event, Joined):
-            self._seats.append(event.member)
+            # A chain may take a block back, and give the same seats again.
+            self._seats[event.seat :] = [event.member]
             yield self._one("joined", event.member, f"joined, seat {event.seat}")
         elif isinstance(event, Member):
             status = MemberStatus(event.status)
@@ -141,7 +146,7 @@ class Narrator:
     def _missed(self, event: Missed) -> Iterator[tuple[str, dict[str, Any]]]:
         did = f"missed the {Phase(event.phase).name.lower()} deadline"
         for seat in seats_of(event.seats):
-            text, document = self._one("missed", self._seats[seat], did)
+            text, document = self._one("missed", self._address(seat), did)
             numbered = {**document, "round": event.round_number}
             yield f"round {event.round_number}: {text}", numbered
 
@@ -159,7 +164,7 @@ class Narrator:
         return text, {**document, "kind": kind.name.lower(), "passed": event.passed}
 
     def _closed(self, event: Closed) -> tuple[str, dict[str, Any]]:
-        proposer, current = self._seats[event.proposer], self._round
+        proposer, current = self._address(event.proposer), self._round
         count = {kind: list(current.ballots.values()).count(kind) for kind in Ballot}
         approvals, abstentions = count[Ballot.APPROVE], count[Ballot.ABSTAIN]
         document: dict[str, Any] = {
@@ -195,6 +200,9 @@ class Narrator:
         self._out |= self._leaving
         self._leaving = set()
         self._members = set(range(len(self._seats))) - self._out
+
+    def _address(self, seat: int) -> str:
+        return self._seats[seat] if seat < len(self._seats) else NOBODY
 
     def _name(self, address: str) -> str:
         if address in self._names:

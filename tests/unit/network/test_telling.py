@@ -156,3 +156,24 @@ def test_other_experiments_of_the_ledger_are_not_told():
         "started",
     ]
     assert told(narrator, Joined(2, D, 0, ZERO), Closed(2, 1, 0, 1, MODEL)) == []
+
+
+def test_a_ledger_that_is_read_again_is_told_again_and_the_same():
+    narrator, first = seated()
+    proposed(narrator, 1)
+    one = told(narrator, vote(B), Closed(1, 1, 0, 1, PROPOSAL))
+    word = Rules(Fraction(1, 2)).to_word()
+    again = told(narrator, Created(1, A, ZERO, MODEL, word, ""))
+    for seat, member in enumerate((A, B, C)):
+        again += told(narrator, Joined(1, member, seat, ZERO))
+    again += told(narrator, Started(1, ZERO), Opened(1, 1, Phase.PROPOSE, 0, 200))
+    assert again == first
+    proposed(narrator, 1)
+    assert told(narrator, vote(B), Closed(1, 1, 0, 1, PROPOSAL)) == one
+
+
+def test_a_seat_that_is_given_again_belongs_to_the_last_one_and_nothing_unheard_breaks_it():
+    narrator, _ = seated((A, B))
+    told(narrator, Joined(1, D, 1, ZERO))
+    assert told(narrator, Closed(1, 1, 1, 3, MODEL))[0].document["proposer"] == D
+    assert told(narrator, Closed(1, 1, 9, 3, MODEL))[0].document["proposer"] == NOBODY
