@@ -114,6 +114,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_three_learners_and_a_hosted_ledger_from_create_to_export(desk):
     ada, ben, cleo = desk.keys("ada", "ben", "cleo")
     with serving(desk) as url:
@@ -166,6 +167,7 @@ def test_three_learners_and_a_hosted_ledger_from_create_to_export(desk):
     assert "Traceback" not in desk.run("audit", "nodes/cleo", code=7).stderr
 
 
+@pytest.mark.slow
 def test_a_node_is_stopped_and_goes_on_and_its_health_is_seen(tmp_path):
     desk = Desk(tmp_path, rounds=100000)
     _, ben = desk.keys("ada", "ben")
@@ -213,6 +215,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_members_that_keep_the_weights_themselves(desk):
     _, ben = desk.keys("ada", "ben")
     places = [f"127.0.0.1:{free_port()}" for _ in range(2)]
@@ -401,6 +404,7 @@ def test_ctrl_c_ends_watching(desk):
         assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_everybody_shows_a_certificate_where_the_ledger_asks_for_one(desk, tmp_path):
     _, ben = desk.keys("ada", "ben")
     certificates(tmp_path)
@@ -476,6 +480,7 @@ def test_a_contract_on_a_chain_and_one_member_with_a_chain_node_of_its_own(desk)
         assert facts["colearn.experiment_id"].startswith("eip155:31337:0x")
 
 
+@pytest.mark.slow
 def test_the_demo_of_processes_ends_with_the_model_of_the_demo_in_one_process(desk):
     apart = desk.json("demo", "--task", "iris", "--processes", "--directory", "apart")
     together = desk.json("demo", "--task", "iris", "--directory", "together")
