@@ -124,6 +124,15 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def listens(port):
+    """Say whether somebody listens at a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def started(node, *, quiet=True, options=()):
     """Run a node as its owner would."""
     log = (node.path / "log.txt").open("ab")

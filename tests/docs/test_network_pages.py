@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 import typer
 from tests.logs import CREATE, ME, make_log
-from tests.nodes import end, free_port, until
+from tests.nodes import end, free_port, listens, until
 
 from colearn.cli.app import app
 from colearn.core import Duty
@@ -81,12 +80,6 @@ def shell(lines, folder, name):
         end(process)
 
 
-def answers(port):
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_three_shells_of_the_readme_learn_the_digits(tmp_path):
@@ -103,7 +96,7 @@ def test_the_three_shells_of_the_readme_learn_the_digits(tmp_path):
     serve = serve.replace(" &", f" --port {port}")
     assert any("kill" in line.lower() for line in third)
     with shell([serve], tmp_path, "server") as (server, said):
-        until(lambda: answers(port), 30, said.read_text())
+        until(lambda: listens(port), 30, said.read_text())
         with shell(rest, tmp_path, "ada") as (ada, told):
             until((tmp_path / "nodes/ada/node.toml").exists, 60, told.read_text())
             with (
