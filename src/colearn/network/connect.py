@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ _LEDGER_HINT = (
     "for a contract, or embedded:/PATH/ledger.db for trials on one machine."
 )
 
+_HOST_AND_PORT = re.compile(r"(?!embedded:)[A-Za-z0-9.-]+:[0-9]{1,5}(?:/.*)?")
+"""A server whose scheme was forgotten, which must not become the name of a new file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -57,7 +61,7 @@ def ledger_address(text: str) -> str:
     if is_evm_url(text) or is_web_url(text):
         return text.rstrip("/") if is_web_url(text) else text
     path = text.removeprefix(EMBEDDED)
-    if not path or "://" in path:
+    if not path or "://" in path or _HOST_AND_PORT.fullmatch(text):
         raise ConfigError("That is not the address of a ledger.", hint=_LEDGER_HINT)
     return EMBEDDED + str(Path(path).absolute())
 

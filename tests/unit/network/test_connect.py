@@ -54,7 +54,10 @@ def test_addresses_of_people_become_those_of_invitations(tmp_path, monkeypatch):
     assert store_address("peers", f"evm+http://host/{CONTRACT}") == "peers"
     with pytest.raises(ConfigError, match="keeps no weights"):
         store_address(None, f"evm+http://host/{CONTRACT}")
-    for wrong in ("", "embedded:", "ftp://me:secret@host", "http://me:secret@host"):
+    for wrong in (
+        "", "embedded:", "ftp://me:secret@host", "http://me:secret@host", "127.0.0.1:8463",
+        "ledger.example.org:8463/v1",
+    ):  # fmt: skip
         with pytest.raises(ConfigError, match="not the address of a ledger") as error:
             ledger_address(wrong)
         assert "secret" not in str(error.value)
