@@ -8,6 +8,7 @@ not taken. This protocol of its own cuts all of these, and lets an application c
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from colearn.errors import MissingExtraError
@@ -46,6 +47,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
+        # Requests that are not answered yet: the first one is being answered.
+        self._cycles: deque[Any] = deque()
         super().connection_made(transport)
         self._wait()
 
@@ -53,6 +56,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Stop waiting."""
         self._stop_waiting()
         self._stop_taking()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -62,13 +66,16 @@ class PatientProtocol(HttpToolsProtocol):
             self._wait()
         super().data_received(data)
         if self._dry_bytes > HEAD_BYTES_MAX:
-            self.transport.abort()
+            self._cut()
+        elif self.transport.is_closing():
+            # What came was no HTTP: who is still at an answer to what came before is too late.
+            self._leave()
 
     def pause_writing(self) -> None:
         """Begin to wait until what is on its way is taken."""
         super().pause_writing()
         if self._taking is None:
-            self._taking = self.loop.call_later(TAKE_S, self.transport.abort)
+            self._taking = self.loop.call_later(TAKE_S, self._cut)
 
     def resume_writing(self) -> None:
         """Stop waiting: it was taken."""
@@ -79,7 +86,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Let the application cut the connection."""
         super().on_message_begin()
         self._in_head = True
-        extensions: dict[str, Any] = {_ABORT: self.transport.abort}
+        extensions: dict[str, Any] = {_ABORT: self._cut}
         self.scope["extensions"] = extensions
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -92,6 +99,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
@@ -109,13 +117,25 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the rest of a request that is answered already: its body has no reader."""
+        while self._cycles and self._cycles[0].response_complete:
+            self._cycles.popleft()
         super().on_response_complete()
         if not self._in_head and self.cycle.response_complete:
             self._wait()
 
+    def _cut(self) -> None:
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        """Tell the application that nobody hears it: writing to a closed connection may raise."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     def _wait(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_S, self.transport.abort)
+            self._timer = self.loop.call_later(HEAD_S, self._cut)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

@@ -1,5 +1,6 @@
 """What strangers can do to a connection: each of these once held a server's memory or its place."""
 
+import asyncio
 import socket
 from contextlib import contextmanager
 from queue import Queue
@@ -14,6 +15,7 @@ from tests.blob_servers import serving
 from colearn.network import patience
 
 LARGE = bytes(2**24)
+answered = Queue()
 
 
 async def early(request):
@@ -27,12 +29,19 @@ async def late(request):
     return Response(f"{len(body)} {request.headers.get('late')}")
 
 
+async def slow(_request):
+    """Answer after a while."""
+    await asyncio.sleep(0.2)
+    answered.put(True)
+    return Response("slow")
+
+
 async def large(_request):
     return Response(LARGE)
 
 
 ROUTES = [
-    Route(f"/{each.__name__}", each, methods=["GET", "POST"]) for each in (early, late, large)
+    Route(f"/{each.__name__}", each, methods=["GET", "POST"]) for each in (early, late, slow, large)
 ]
 
 
@@ -166,3 +175,13 @@ def test_a_large_answer_that_is_taken_comes_whole(url):
     with line_to(url) as line:
         line.sendall(head("/large", "connection: close"))
         assert len(ends(line)) > len(LARGE)
+
+
+def test_an_answer_to_who_has_been_cut_off_since_is_no_error_of_the_server(caplog):
+    with serving(Starlette(routes=ROUTES)) as url:
+        with line_to(url) as line:
+            whole = head("/slow", "content-length: 0") + head("/early", "content-length: 0")
+            line.sendall(whole + b"no HTTP\r\n\r\n")
+            assert ends(line).startswith(b"HTTP/1.1 400")
+        answered.get(timeout=60)
+    assert [each.message for each in caplog.records if each.exc_info] == []

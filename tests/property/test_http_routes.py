@@ -1,0 +1,154 @@
+"""Every HTTP route of this package, asked in every way: in the process, and over a socket.
+
+The routes are those that the applications have, so that a new one is asked as well. An answer
+may have any status below 500, and besides:
+
+- 503: too many transfers or questions at once, a ledger that cannot be read now, a node that is
+  not well;
+- 507: no room for a blob, by a quota or on the disk.
+
+Afterwards the server answers as before, has logged no exception, keeps no file that is no blob,
+and holds no more memory than before.
+"""
+
+import gc
+import logging
+import random
+import re
+import tracemalloc
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from tests.asks import asks, raw
+from tests.doors import BLOB, DIGEST, DOORS
+
+from colearn.ledger import _wire, server
+from colearn.network import patience
+
+ALLOWED = (503, 507)
+ANSWER_BYTES_MAX = 5 * 2**20
+REQUESTS, WARM = 2000, 400
+MEMORY_BYTES = 3 * 2**20
+"""What 2,000 requests may leave behind: the nonces of signed ones are kept for two minutes."""
+
+
+class Log(logging.Handler):
+    """Everything that a server says of itself that its owner would have to look at."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.complaints = []
+
+    def emit(self, record):
+        if record.exc_info or record.levelno >= logging.ERROR:
+            self.complaints.append(record.getMessage())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """Waits that a test can wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_wire, "WAIT_S_MAX", 0.05)
+        patch.setattr(server, "_BODY_S", 0.3)
+        patch.setattr(patience, "HEAD_S", 0.3)
+        yield
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def door(request, tmp_path_factory):
+    with DOORS[request.param](tmp_path_factory.mktemp(request.param)) as door:
+        assert door.is_sound()
+        yield door
+
+
+@pytest.fixture(autouse=True)
+def log(door):
+    """Watch the log, and look at everything afterwards."""
+    handler = Log()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+    assert door.is_sound()
+    assert handler.complaints == []
+    assert door.strays() == []
+    assert door.store is None or door.store.get(DIGEST, len(BLOB)) == BLOB
+
+
+def is_allowed(status):
+    return 200 <= status < 500 or status in ALLOWED
+
+
+def test_every_route_is_asked_with_every_method_and_answers(door):
+    for path, methods in door.routes:
+        target = re.sub("{[^}]*}", DIGEST, path)
+        for method in [*methods, "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]:
+            signature = "" if door.key is None else door.signed(method, target)
+            words = f"{method} {target} HTTP/1.1\r\nhost: {door.host}\r\ncontent-length: 0\r\n"
+            words += f"authorization: {signature}\r\nconnection: close\r\n\r\n"
+            status = int(door.ask(words.encode(), 30)[9:12])
+            assert is_allowed(status), (method, target)
+            assert (status == 405) == (method not in methods), (method, target)
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+def test_an_application_answers_whatever_it_is_asked(door, log, data):
+    ask = data.draw(asks(door))
+    sent = door.call(ask.scope(), ask.messages())
+    assert not log.complaints
+    if not sent:
+        # Who breaks off in the middle gets nothing.
+        assert ask.body or ask.headers
+        return
+    start, *rest = sent
+    assert (start["type"], is_allowed(start["status"])) == ("http.response.start", True), start
+    assert all(each["type"] == "http.response.body" for each in rest)
+    assert rest[-1].get("more_body", False) is False
+    assert sum(len(each.get("body", b"")) for each in rest) < ANSWER_BYTES_MAX
+
+
+@given(data=st.data())
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+def test_a_server_answers_whatever_comes(door, log, data):
+    answer = door.ask(data.draw(raw(door)), 0.02)
+    assert len(answer) < ANSWER_BYTES_MAX
+    for status in re.findall(rb"HTTP/1\.[01] ([0-9]{3})", answer):
+        assert int(status) == 100 or is_allowed(int(status)), answer[:500]
+    assert door.is_sound()
+    assert not log.complaints
+
+
+def test_memory_is_given_back(door):
+    """The requests are drawn once; then they come again and again, in any order."""
+    pool = drawn(door)
+    chance = random.Random(1)
+    tracemalloc.start()
+    try:
+        for count in range(WARM + REQUESTS):
+            if count == WARM:
+                before = traced()
+            door.ask(chance.choice(pool), 0.0005)
+        grown = traced() - before
+    finally:
+        tracemalloc.stop()
+    assert grown < MEMORY_BYTES
+
+
+def traced():
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def drawn(door, count=150):
+    """Return some raw requests, the same ones each time."""
+    pool = []
+
+    @seed(1)
+    @given(data=st.data())
+    @settings(max_examples=count, database=None, suppress_health_check=list(HealthCheck))
+    def draw(data):
+        pool.append(data.draw(raw(door)))
+
+    draw()
+    return pool
