@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import logging
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from colearn.cli.app import app
 from colearn.core import Duty
 from colearn.ledger import EmbeddedLedger
 from colearn.network.follower import Snapshot
+from colearn.network.logs import JsonLines, NodeContext
 from colearn.network.metrics import Metrics
 from colearn.network.web import health_of
 
@@ -137,7 +139,7 @@ def cells(heading):
 
 
 def names(heading):
-    return {name for cell in cells(heading) for name in re.findall(r"`([\w]+)", cell)}
+    return {name for cell in cells(heading) for name in re.findall(r"`(\w+)", cell)}
 
 
 def test_every_field_of_health_is_told(tmp_path):
@@ -152,6 +154,15 @@ def test_every_field_of_health_is_told(tmp_path):
 def test_every_metric_is_told():
     known = re.findall(r"^# TYPE (\w+) ", Metrics(1).text().decode(), re.MULTILINE)
     assert names("Metrics") == {name for name in known if not name.endswith("_created")}
+
+
+def test_every_field_of_a_log_is_told():
+    record = logging.LogRecord("colearn.x", logging.WARNING, "x.py", 1, "said", (), None)
+    record.peer = "0x" + "11" * 20
+    context = NodeContext("ada")
+    context.round_number, context.phase = 3, "vote"
+    assert context.filter(record)
+    assert names("Logs") == set(json.loads(JsonLines().format(record)))
 
 
 def texts_of_the_program():
