@@ -21,7 +21,7 @@ from colearn.ledger import _wire as wire
 from colearn.ledger.serving import Further
 from colearn.network import patience
 from colearn.network.follower import Snapshot
-from colearn.network.hosting import BlobHosting
+from colearn.network.hosting import BlobHosting, without_blobs
 from colearn.network.metrics import Metrics
 from colearn.network.peering import make_blob_app
 from colearn.network.web import health_of, make_health_app
@@ -142,8 +142,8 @@ async def _called(app, scope, messages):
     return sent
 
 
-def _catching(door):
-    class Catching(patience.PatientProtocol):
+def _catching(door, protocol=patience.PatientProtocol):
+    class Catching(protocol):
         def connection_made(self, transport):
             door.loop = self.loop
             super().connection_made(transport)
@@ -154,12 +154,25 @@ def _catching(door):
 @contextmanager
 def hosted_door(folder):
     """A ledger's server that keeps blobs."""
-    path = filled_log(folder / "ledger.db", rounds=1, clock=SetClock())
     store = DirectoryStore(folder / "blobs")
     store.put(BLOB)
-    door = Door("", None, store=store, key=Key.from_seed(7, "member 0"))
     hosting = BlobHosting(folder / "blobs", QUOTA_BYTES, QUOTA_BYTES, limits=LIMITS).further()
-    more = Further(hosting.routes, _catching(door), hosting.requests_max)
+    key = Key.from_seed(7, "member 0")
+    with _ledger_door(folder, hosting, Door("", None, store=store, key=key)) as door:
+        yield door
+
+
+@contextmanager
+def ledger_door(folder):
+    """A ledger's server that keeps none."""
+    with _ledger_door(folder, without_blobs(), Door("", None)) as door:
+        yield door
+
+
+@contextmanager
+def _ledger_door(folder, hosting, door):
+    path = filled_log(folder / "ledger.db", rounds=1, clock=SetClock())
+    more = Further(hosting.routes, _catching(door, hosting.protocol), hosting.requests_max)
     with EmbeddedLedger(path, clock=lambda: START + 1000) as view:
         view.sync()
         rows, head = tuple(view.history()), tuple(view.head)
@@ -218,4 +231,4 @@ def health_door(_folder):
         yield door
 
 
-DOORS = {"hosted": hosted_door, "peer": peer_door, "health": health_door}
+DOORS = {"hosted": hosted_door, "ledger": ledger_door, "peer": peer_door, "health": health_door}

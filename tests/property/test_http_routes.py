@@ -15,7 +15,10 @@ import gc
 import logging
 import random
 import re
+import socket
 import tracemalloc
+from contextlib import ExitStack, suppress
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -117,6 +120,46 @@ def test_a_server_answers_whatever_comes(door, log, data):
         assert int(status) == 100 or is_allowed(int(status)), answer[:500]
     assert door.is_sound()
     assert not log.complaints
+
+
+SLOW = [
+    b"", b"\r\n", b"G", b"GET /v1/health HTTP/1.1\r\nx: ", b"POST %s HTTP/1.1\r\nhost: x\r\n",
+    b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\ncontent-type: application/json\r\n\r\n{",
+    b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    b"GET %s HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SLOW)
+def test_who_says_nothing_more_is_left(door, words):
+    at = urlsplit(door.url)
+    with ExitStack() as stack:
+        lines = []
+        for path, _ in door.routes:
+            line = stack.enter_context(socket.create_connection((at.hostname, at.port), 60))
+            line.sendall(words.replace(b"%s", re.sub("{[^}]*}", DIGEST, path).encode()))
+            lines.append(line)
+        for line in lines:
+            answer = rest(line)
+            assert not answer or is_allowed(int(answer[9:12]))
+
+
+def rest(line):
+    """Read to the end, which a server that waits for ever does not make."""
+    answer = b""
+    with suppress(ConnectionResetError):
+        while more := line.recv(2**16):
+            answer += more
+    return answer
+
+
+def test_an_upload_that_stops_is_left_and_leaves_nothing(door):
+    if door.store is None or not any("PUT" in methods for _, methods in door.routes):
+        return
+    target = f"/v1/blobs/{'77' * 32}"
+    words = f"PUT {target} HTTP/1.1\r\nhost: {door.host}\r\ncontent-length: 60000\r\n"
+    words += f"authorization: {door.signed('PUT', target)}\r\n\r\n"
+    assert door.ask(words.encode() + bytes(30_000), 30).startswith(b"HTTP/1.1 408")
 
 
 def test_memory_is_given_back(door):

@@ -22,7 +22,7 @@ from colearn.store.gate import MemberGate, TurnedAwayError
 from colearn.store.quota import Quota
 from colearn.store.routes import BlobLimits, blob_routes
 
-__all__ = ["BlobHosting", "names_of"]
+__all__ = ["BlobHosting", "names_of", "without_blobs"]
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (recognised, not listened on)
 
@@ -75,6 +75,11 @@ class BlobHosting:
 
         limits = self.limits
         return Further(routes, PatientProtocol, limits.downloads_count + 2 * limits.uploads_count)
+
+
+def without_blobs() -> Further:
+    """Return how a ledger's server that keeps no blobs speaks: no stranger can hold its places."""
+    return Further(lambda _desk, _serving: (), PatientProtocol, 0)
 
 
 def names_of(url: str, public_urls: Sequence[str] = ()) -> Collection[str] | None:
