@@ -94,7 +94,7 @@ def create(  # noqa: PLR0917  (a command's options)
         invitation = create_on(
             founding, draft, view, signer, invited=who, seat=seat, number=number
         )  # fmt: skip
-        _leave(founding, invitation, signer, view, tls)
+        _leave_or_say(founding, invitation, signer, view, tls)
         members = view.experiment(invitation.experiment).roster
         expected = len({*members.invited, *members.addresses})
     _tell_created(founding, invitation, expected, signer.address, as_json=as_json)
@@ -174,6 +174,30 @@ def _check_peers(draft: Invitation) -> None:
             "Where members keep the weights themselves, the invitation must name one of them.",
             hint="Say --peer https://HOST:PORT: the address at which your own node will serve.",
         )
+
+
+def _leave_or_say(
+    founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Tls
+) -> None:
+    """Leave the blobs; where that fails, say how to go on with what was created.
+
+    Raises:
+        StoreError: They cannot be left.
+    """
+    from colearn.errors import StoreError  # noqa: PLC0415
+    from colearn.network.invitation import HOSTED  # noqa: PLC0415
+
+    try:
+        _leave(founding, invitation, signer, view, tls)
+    except StoreError as error:
+        number = invitation.experiment
+        keeps = ", once the server keeps weights (`colearn ledger serve --blobs DIR`)"
+        raise StoreError(
+            f"Experiment {number} is on the ledger, and its specification and model 0 could not be "
+            f"left for the others: {error}",
+            hint=f"Repeat the command with --experiment {number}"
+            f"{keeps if invitation.store == HOSTED else ''}.",
+        ) from error
 
 
 def _leave(founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Tls) -> None:

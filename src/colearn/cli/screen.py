@@ -87,6 +87,7 @@ class Screen:
 
     def _head(self, notes: Sequence[str]) -> None:
         config, survives = self._plan.config, self._run.tolerance
+        approvals = "approval" if survives.needed == 1 else "approvals"
         liars = f" · {len(self._plan.liars)} lies: {', '.join(sorted(self._plan.liars))}"
         self._say(
             f"[bold]{len(self._run.names)} learners · {self._plan.task.name} · "
@@ -94,7 +95,7 @@ class Screen:
             + (liars if self._plan.liars else "")
         )
         self._say(
-            f"A proposal needs {survives.needed} approvals of {survives.members - 1} others. It "
+            f"A proposal needs {survives.needed} {approvals} of {survives.members - 1} others. It "
             f"still passes with {survives.obstructing} of them silent or hostile; "
             f"{survives.colluding} hostile cannot pass one alone."
         )

@@ -87,8 +87,9 @@ def tolerance_lines(rules: Rules, members: int) -> list[str]:
         return [f"{members} of at least 2 members so far"]
     survives = tolerance(rules, members)
     passing = max(survives.obstructing, 0)
+    approvals = "approval" if survives.needed == 1 else "approvals"
     told = (
-        f"With {members} members a proposal needs {survives.needed} approvals of "
+        f"With {members} members a proposal needs {survives.needed} {approvals} of "
         f"{members - 1} others. It still passes with {passing} of them silent or hostile; "
         f"{survives.colluding} hostile cannot pass one alone."
     )

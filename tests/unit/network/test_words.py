@@ -39,7 +39,7 @@ def test_everything_that_is_signed_is_said():
     for said in (
         "flowers, number 3", "more than 1/2 stand behind it", "10 min", "ends once its outcome is certain",
         "20 rounds with a proposal, or 5 proposals in a row",
-        "With 3 members a proposal needs 1 approvals of 2 others",
+        "With 3 members a proposal needs 1 approval of 2 others",
         f"{checksum_address(A)} joined", f"{checksum_address(C)} invited (you)", "2 columns: a, b",
         "2 classes: 0, 1", "public constants", "colearn.learners:SklearnLearner", MODEL.cid,
         "privacy: none", "http://h:1", "2" * 64, "not worse on its own rows (z = -2)",
