@@ -19,6 +19,7 @@ from colearn.errors import BlobNotFoundError, BlobTooLargeError, StoreError
 from colearn.store.base import BlobStore, check_digest, check_limit, mismatch
 from colearn.store.draft import CAREFULLY, PARTIAL, Draft
 from colearn.store.parcel import Parcel
+from colearn.weights.named import let_go
 
 __all__ = ["MAPPED_BYTES_MIN", "RESUMED_WITHIN_S", "STALE_AFTER_S", "DirectoryStore"]
 
@@ -30,6 +31,9 @@ STALE_AFTER_S = 3600
 
 RESUMED_WITHIN_S = 24 * 3600
 """Seconds after its last byte until a blob on its way is one that nobody waits for any more."""
+
+_HASHED_BYTES = 2**23
+"""Bytes of a mapped file that are hashed before they are let go of."""
 
 _NAME = re.compile("[0-9a-f]{64}")
 _DRAFT = re.compile(r"\.[0-9a-f]{16}\.draft")
@@ -124,7 +128,7 @@ class DirectoryStore(BlobStore):
             if not MAPPED_BYTES_MIN <= size <= max_bytes:
                 return self.get(digest, max_bytes)
             data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        if hashlib.sha256(data).hexdigest() != digest:
+        if _digest_of(data) != digest:
             raise mismatch(self._place(digest), size, digest)
         return data
 
@@ -264,3 +268,13 @@ def _no_regular_file(path: Path) -> StoreError:
 
 def _without_following(path: str, flags: int) -> int:
     return os.open(path, flags | CAREFULLY)
+
+
+def _digest_of(data: mmap.mmap) -> str:
+    """Return the digest of a mapped file, of which little is in memory at a time."""
+    digest = hashlib.sha256()
+    with memoryview(data) as view:
+        for begin in range(0, len(view), _HASHED_BYTES):
+            digest.update(view[begin : begin + _HASHED_BYTES])
+            let_go(data)
+    return digest.hexdigest()

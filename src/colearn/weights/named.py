@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from mmap import mmap
 from types import MappingProxyType
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from colearn.errors import WeightsError
 from colearn.weights.layout import Layout, check_text, layout_of
 from colearn.weights.limits import DEFAULT_LIMITS, WeightsLimits
+
+if sys.platform == "linux":
+    from mmap import MADV_DONTNEED
 
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_values
@@ -246,9 +250,16 @@ def opened(
     """
     for dtype, offset, count in layout.checked_runs:
         run = np.ndarray((count,), dtype, data, start + offset)
-        if not _is_clean(run):
+        if not _is_clean(run, data):
             _name_the_unclean(layout.views(data, start))
     return NamedArrays(layout.views(data, start), data, layout, metadata, digest)
+
+
+def let_go(data: mmap) -> None:
+    """Let a mapped file's bytes go from memory; who reads them again gets them from the file."""
+    # Where this cannot be said (Windows), the system takes them back when it needs the room.
+    if sys.platform == "linux":
+        data.madvise(MADV_DONTNEED)
 
 
 def check_metadata(metadata: Mapping[str, str], limits: WeightsLimits) -> None:
@@ -291,13 +302,16 @@ def _base_array(name: str, array: object) -> npt.NDArray[Any]:
     return np.asarray(base, base.dtype.newbyteorder("<"), order="C")
 
 
-def _is_clean(run: npt.NDArray[Any]) -> bool:
+def _is_clean(run: npt.NDArray[Any], data: bytes | mmap = b"") -> bool:
+    """Say whether all values are ones that weights may have; a mapped file stays out of memory."""
     if run.dtype.kind == "b":
         return bool((run.view(np.uint8) <= 1).all())
-    return all(
-        np.isfinite(run[begin : begin + _CHECK_ITEMS]).all()
-        for begin in range(0, run.size, _CHECK_ITEMS)
-    )
+    for begin in range(0, run.size, _CHECK_ITEMS):
+        if not np.isfinite(run[begin : begin + _CHECK_ITEMS]).all():
+            return False
+        if isinstance(data, mmap):
+            let_go(data)
+    return True
 
 
 def _name_the_unclean(views: dict[str, npt.NDArray[Any]]) -> NoReturn:
