@@ -724,6 +724,44 @@ def test_whatever_a_server_answers_the_error_is_named_and_nothing_is_taken(
         assert url in str(caught.value) or kind is DigestMismatchError
 
 
+def test_a_blob_comes_whole_from_a_server_that_closes_behind_it(tmp_path):
+    def speech(line, stopped):
+        line.sendall(OK + f"connection: close\r\ncontent-length: {len(BLOB)}\r\n\r\n".encode())
+        time.sleep(0.1)
+        line.sendall(BLOB)
+
+    asked = []
+    with speaking(lambda *line: (asked.append(1), speech(*line))) as url:
+        remote = HostedRemote(url, sender())
+        store = HoldingStore(DirectoryStore(tmp_path / "mine"), remote)
+        assert store.get(DIGEST, LIMIT) == BLOB
+        remote.close()
+    assert len(asked) == 1
+
+
+def test_a_refusal_is_read_to_its_reason(tmp_path):
+    def speech(line, stopped):
+        line.sendall(b"HTTP/1.1 403 x\r\nconnection: close\r\ncontent-length: 24\r\n\r\n")
+        time.sleep(0.1)
+        line.sendall(b'{"reason":"I do not know')
+
+    def whole(line, stopped):
+        body = b'{"reason":"I do not know you"}'
+        line.sendall(
+            b"HTTP/1.1 403 x\r\nconnection: close\r\ncontent-length: "
+            + str(len(body)).encode() + b"\r\n\r\n"
+        )  # fmt: skip
+        time.sleep(0.1)
+        line.sendall(body)
+
+    for said, expected in ((whole, "403: I do not know you"), (speech, "answers 403")):
+        with speaking(said) as url:
+            remote = HostedRemote(url, sender())
+            with pytest.raises(PeerUnreachableError, match=expected):
+                HoldingStore(DirectoryStore(tmp_path / "mine"), remote).bring(DIGEST, LIMIT)
+            remote.close()
+
+
 def test_a_peer_that_drips_is_left_long_before_the_time_is_over(tmp_path, monkeypatch):
     monkeypatch.setattr(_wire, "_WINDOW_S", 0.3)
     with (

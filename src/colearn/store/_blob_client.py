@@ -251,12 +251,15 @@ class BlobClient:
             if body is not None and connection.wire is not None and connection.wire.wants_body():
                 self._send_body(connection, body, until)
             answer = connection.getresponse()
-            exchange = _Exchange(connection, answer)
-            self._hear(answer, nonce_of(authorization))
+            try:
+                self._hear(answer, nonce_of(authorization))
+            except BaseException:
+                answer.close()
+                raise
         except BaseException:
             connection.close()
             raise
-        return exchange
+        return _Exchange(connection, answer)
 
     def _send_body(self, connection: Connection, body: BinaryIO, until: float) -> None:
         connection.bound(until, body=True)

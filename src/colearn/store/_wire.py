@@ -189,6 +189,7 @@ class _Wire:
         self._body = False
         self._window, self._count = 0.0, 0
         self._pending = b""
+        self._files, self._closing = 0, False
 
     def bound(self, until: float, *, body: bool) -> None:
         self._until, self._body = until, body
@@ -196,6 +197,7 @@ class _Wire:
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
+        self._files += 1
         return io.BufferedReader(_Raw(self), 2**16)
 
     def sendall(self, data: ReadableBuffer) -> None:
@@ -239,9 +241,21 @@ class _Wire:
         return False
 
     def close(self) -> None:
-        # Without this, who closes with bytes unread on the way may be told of a reset later.
-        with suppress(OSError):
-            self._line.close()
+        """Close the socket as soon as no answer is being read from it any more.
+
+        `http.client` closes before the body is read where a server says that it will.
+        """
+        self._closing = True
+        self._close_if_unused()
+
+    def file_closed(self) -> None:
+        self._files -= 1
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closing and self._files <= 0:
+            with suppress(OSError):
+                self._line.close()
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -273,6 +287,11 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, room: WriteableBuffer) -> int:
         return self._wire.recv_into(room)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._wire.file_closed()
 
 
 def _split(url: str) -> SplitResult | None:
