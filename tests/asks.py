@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from hypothesis import strategies as st
 
@@ -92,7 +93,8 @@ class Ask:
             "http_version": "1.1",
             "method": self.method,
             "scheme": "http",
-            "path": self.path,
+            # As servers read it: they refuse what is no ASCII, and know no surrogates.
+            "path": unquote(coded(self.path).decode("ascii", "replace")),
             "raw_path": coded(self.path),
             "query_string": coded(self.query),
             "root_path": "",

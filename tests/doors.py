@@ -32,7 +32,7 @@ from tests.logs import CREATE, ME, START, SetClock, filled_log, served
 
 BLOB = bytes(range(256)) * 20
 DIGEST = hashlib.sha256(BLOB).hexdigest()
-LIMITS = BlobLimits(blob_bytes=2**16, piece_s=0.3, transfer_s=1.0)
+LIMITS = BlobLimits(blob_bytes=2**16, piece_s=0.2, transfer_s=1.0)
 QUOTA_BYTES = 2**20
 
 

@@ -29,7 +29,8 @@ def deep(count, kind=list):
 def values():
     """Whatever JSON can hold, and mostly what breaks readers."""
     return st.one_of(
-        st.sampled_from([*OTHERS, *NUMBERS, *TEXTS]),
+        # Copies, as what was put into a document may be changed again.
+        st.sampled_from([*OTHERS, *NUMBERS, *TEXTS]).map(copy.deepcopy),
         st.text(max_size=20),
         st.integers(),
         st.floats(),

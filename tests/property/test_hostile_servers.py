@@ -25,7 +25,7 @@ from colearn.store import DirectoryStore, hosted
 from colearn.store.hosted import HostedRemote
 from colearn.store.peers import PeersRemote
 
-TIMEOUT_S = 0.25
+TIMEOUT_S = 0.2
 MEMORY_BYTES = 24 * 2**20
 """What a question may need: an answer of 4 MiB and its copies, or the buffers of a draft."""
 

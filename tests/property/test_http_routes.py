@@ -31,7 +31,7 @@ from colearn.network import patience
 
 ALLOWED = (503, 507)
 ANSWER_BYTES_MAX = 5 * 2**20
-REQUESTS, WARM = 2000, 400
+REQUESTS, WARM = 2000, 200
 MEMORY_BYTES = 3 * 2**20
 """What 2,000 requests may leave behind: the nonces of signed ones are kept for two minutes."""
 
@@ -52,9 +52,9 @@ class Log(logging.Handler):
 def short():
     """Waits that a test can wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_wire, "WAIT_S_MAX", 0.05)
-        patch.setattr(server, "_BODY_S", 0.3)
-        patch.setattr(patience, "HEAD_S", 0.3)
+        patch.setattr(_wire, "WAIT_S_MAX", 0.02)
+        patch.setattr(server, "_BODY_S", 0.15)
+        patch.setattr(patience, "HEAD_S", 0.15)
         yield
 
 
