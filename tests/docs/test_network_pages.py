@@ -19,6 +19,7 @@ import pytest
 import typer
 from tests.logs import CREATE, ME, make_log
 from tests.nodes import end, free_port, listens, until
+from tests.shells import colearn
 
 from colearn.cli.app import app
 from colearn.core import Duty
@@ -122,8 +123,12 @@ def test_the_three_shells_of_the_readme_learn_the_digits(tmp_path):
     assert "9  blobs       passed" in shown
     assert "checked" in shown
     assert (tmp_path / "model.onnx").stat().st_size > 1000
-    (score,) = re.findall(r"\| score \| ([0-9.]+) \|", (tmp_path / "model.md").read_text())
+    card = (tmp_path / "model.md").read_text()
+    (score,) = re.findall(r"\| score \| ([0-9.]+) \|", card)
     assert float(score) > 0.93
+    together = colearn(tmp_path, "run", "examples/three.toml")
+    if " missed the " not in shown:
+        assert f"`{together['model']}`" in card
 
 
 OPERATE = (ROOT / "docs" / "operate.md").read_text()
