@@ -30,9 +30,7 @@ def made():
             for number, job in enumerate(sys.stdin):
                 exec(sys.argv[1:][number])
         """)
-        worker = ProcessWorker(
-            [sys.executable, "-c", program, *lines], name="ada", limit_s=limit_s
-        )
+        worker = ProcessWorker([sys.executable, "-c", program, *lines], name="ada", limit_s=limit_s)
         workers.append(worker)
         return worker
 
