@@ -21,6 +21,9 @@ __all__ = ["ExperimentConfig", "load_config", "parse_config"]
 _FILE_BYTES_MAX = 2**20
 """The largest experiment file that is read, in bytes."""
 
+_LEVELS_MAX = 64
+"""Tables and lists within each other: what nests deeper can be read, and not be written again."""
+
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Object = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
@@ -155,21 +158,21 @@ def parse_config(document: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
     Raises:
         ConfigError: An unknown key or a value that does not fit; names the key.
     """
+    merged = _copied(document)
+    for entry in overrides:
+        _override(merged, entry)
     try:
-        merged = _copied(document)
-        for entry in overrides:
-            _override(merged, entry)
-        return ExperimentConfig.model_validate(merged)
+        return ExperimentConfig.model_validate(_copied(merged))
     except ValidationError as error:
         raise ConfigError("\n".join(_explained(error))) from error
-    except RecursionError as error:
-        raise ConfigError("Its tables are nested too deep.") from error
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, levels: int = _LEVELS_MAX) -> Any:
+    if not levels:
+        raise ConfigError(f"An experiment has at most {_LEVELS_MAX} tables or lists in each other.")
     if isinstance(value, Mapping):
-        return {key: _copied(each) for key, each in value.items()}
-    return value
+        return {key: _copied(each, levels - 1) for key, each in value.items()}
+    return [_copied(each, levels - 1) for each in value] if isinstance(value, list) else value
 
 
 def _override(document: dict[str, Any], entry: str) -> None:
