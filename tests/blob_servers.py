@@ -15,11 +15,11 @@ from colearn.core.bindings import Domain
 from colearn.identity import Key, sign_request
 from colearn.identity.request import NO_BODY
 from colearn.network.hosting import names_of
-from colearn.network.patience import PatientProtocol
 from colearn.store import DirectoryStore
 from colearn.store.gate import MemberGate
 from colearn.store.routes import BlobLimits, blob_routes
 from colearn.store.sender import Sender
+from colearn.web.patience import PatientProtocol
 
 DOMAIN = Domain(1, "0x" + "12" * 20)
 HEADS = [f"{height:02x}" * 32 for height in range(8)]

@@ -18,15 +18,15 @@ from colearn.identity import Key, sign_request
 from colearn.identity.request import NO_BODY
 from colearn.ledger import EmbeddedLedger, Head, server, serving
 from colearn.ledger import _wire as wire
-from colearn.ledger.serving import Further
-from colearn.network import patience
 from colearn.network.follower import Snapshot
-from colearn.network.hosting import BlobHosting, without_blobs
+from colearn.network.hosting import BlobHosting
 from colearn.network.metrics import Metrics
 from colearn.network.peering import make_blob_app
 from colearn.network.web import health_of, make_health_app
 from colearn.store import DirectoryStore
 from colearn.store.routes import BlobLimits
+from colearn.web import door as web_door
+from colearn.web import patience
 from tests import blob_servers
 from tests.logs import CREATE, ME, START, SetClock, filled_log, served
 
@@ -142,8 +142,8 @@ async def _called(app, scope, messages):
     return sent
 
 
-def _catching(door, protocol=patience.PatientProtocol):
-    class Catching(protocol):
+def _catching(door):
+    class Catching(patience.PatientProtocol):
         def connection_made(self, transport):
             door.loop = self.loop
             super().connection_made(transport)
@@ -165,14 +165,13 @@ def hosted_door(folder):
 @contextmanager
 def ledger_door(folder):
     """A ledger's server that keeps none."""
-    with _ledger_door(folder, without_blobs(), Door("", None)) as door:
+    with _ledger_door(folder, None, Door("", None)) as door:
         yield door
 
 
 @contextmanager
-def _ledger_door(folder, hosting, door):
+def _ledger_door(folder, more, door):
     path = filled_log(folder / "ledger.db", rounds=1, clock=SetClock())
-    more = Further(hosting.routes, _catching(door, hosting.protocol), hosting.requests_max)
     with EmbeddedLedger(path, clock=lambda: START + 1000) as view:
         view.sync()
         rows, head = tuple(view.history()), tuple(view.head)
@@ -191,6 +190,7 @@ def _ledger_door(folder, hosting, door):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "make_app", kept)
+        patch.setattr(web_door, "PatientProtocol", _catching(door))
         with served(path, clock=lambda: START + 1000, more=more, put_back_s=600.0) as ready:
             door.url, door.domain, door.head = ready.url, ready.genesis.domain, head
             yield door

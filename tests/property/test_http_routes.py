@@ -28,7 +28,7 @@ from tests.asks import asks, raw
 from tests.doors import BLOB, DIGEST, DOORS
 
 from colearn.ledger import _wire, server
-from colearn.network import patience
+from colearn.web import patience
 
 ALLOWED = (503, 507)
 ANSWER_BYTES_MAX = 5 * 2**20

@@ -42,12 +42,12 @@ from colearn.errors import (
     PeerUnreachableError,
 )
 from colearn.identity import Key
-from colearn.network import patience
 from colearn.store import DirectoryStore, HoldingStore, _wire
 from colearn.store.hosted import HostedRemote
 from colearn.store.peers import PeersRemote
 from colearn.store.quota import Quota
 from colearn.store.routes import BlobLimits
+from colearn.web import patience
 
 SEED = int(os.environ.get("COLEARN_SEED", "1"))
 BLOB = random.Random(SEED).randbytes(3_000_000)

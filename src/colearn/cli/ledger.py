@@ -99,7 +99,6 @@ def serve(  # noqa: PLR0917  (a command's options)
     from colearn.ledger import EmbeddedLedger  # noqa: PLC0415
     from colearn.ledger.log import SHARED_DRIFT_S  # noqa: PLC0415
     from colearn.ledger.serving import serve as serve_ledger  # noqa: PLC0415
-    from colearn.network.hosting import without_blobs  # noqa: PLC0415
 
     address = _NOBODY if creator is None else parse_address(creator)
     if create and not path.exists():
@@ -114,7 +113,7 @@ def serve(  # noqa: PLR0917  (a command's options)
         certfile=certfile,
         keyfile=keyfile,
         client_ca=client_ca,
-        more=without_blobs() if hosting is None else hosting.further(),
+        more=None if hosting is None else hosting.further(),
         ready=lambda serving: _tell(serving, path, host, hosting, as_json=as_json),
     )
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from colearn.core import Genesis
-from colearn.errors import ConfigError, LedgerUnavailableError, MissingExtraError
+from colearn.errors import MissingExtraError
 from colearn.ledger._desk import Desk
 from colearn.ledger.embedded import EmbeddedLedger
 from colearn.ledger.log import Clock, system_clock
 from colearn.ledger.server import make_app
+from colearn.web.door import Door, QuietServer, configured, fast_loop, listening, url_of
+from colearn.web.signals import stopped_by_signals
 
 try:
-    import uvicorn
     from starlette.routing import BaseRoute
 except ImportError as error:
-    raise MissingExtraError("uvicorn", extra="network") from error
+    raise MissingExtraError("starlette", extra="network") from error
 
 __all__ = ["PORT", "Further", "Serving", "serve"]
 
@@ -35,10 +30,6 @@ PORT = 8463
 _WAITERS_MAX = 256
 _REQUESTS_MAX = _WAITERS_MAX + 64
 """Connections at once; further ones are answered that the server is busy."""
-
-_KEEP_ALIVE_S = 75
-_STOP_S = 5
-"""Seconds that answers under way have when the server stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +49,14 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """What a server serves beside its ledger, and how.
+    """What a server serves beside its ledger.
 
     Attributes:
         routes: Makes the routes when the ledger is open and the port is known.
-        protocol: Speaks HTTP on every connection.
         requests_max: Connections that they need at once.
     """
 
     routes: Callable[[Desk, Serving], Sequence[BaseRoute]]
-    protocol: type[asyncio.Protocol]
     requests_max: int
 
 
@@ -102,34 +91,19 @@ def serve(
         ready: Called once the port is open.
 
     Raises:
-        ConfigError: There is no log in the file, or the certificates cannot be read.
+        ConfigError: There is no log in the file, the certificates cannot be read, or the port is
+            taken.
         LedgerTamperedError: The log is not valid.
-        LedgerUnavailableError: The file cannot be used, or the port is taken.
+        LedgerUnavailableError: The file cannot be used.
     """
     desk = Desk(
         lambda: EmbeddedLedger(path, clock=clock, synchronous=synchronous),
         waiters_max=_WAITERS_MAX,
     )
     app = make_app(desk, put_back_s=put_back_s)
-    config = uvicorn.Config(
-        app,
-        loop="asyncio" if more is None else "auto",
-        http="h11" if more is None else more.protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=_REQUESTS_MAX + (0 if more is None else more.requests_max),
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_STOP_S,
-        ssl_certfile=certfile,
-        ssl_keyfile=keyfile,
-        ssl_ca_certs=None if client_ca is None else str(client_ca),
-        ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_REQUIRED,
-    )
-    _load(config, client_ca)
+    door = Door(host, port, certfile, keyfile, client_ca)
+    requests_max = _REQUESTS_MAX + (0 if more is None else more.requests_max)
+    config = configured(app, door, requests_max=requests_max)
 
     def opened(serving: Serving) -> None:
         if more is not None:
@@ -137,20 +111,14 @@ def serve(
         if ready is not None:
             ready(serving)
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(_Server(config), desk, (host, port), opened))
-
-
-class _Server(uvicorn.Server):
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
-        """Leave the signals to `serve`: uvicorn would raise them again after the stop."""
-        return nullcontext()
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+        runner.run(_run(QuietServer(config), desk, door, opened))
 
 
 async def _run(
-    server: _Server,
+    server: QuietServer,
     desk: Desk,
-    address: tuple[str, int],
+    door: Door,
     opened: Callable[[Serving], None],
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -166,63 +134,8 @@ async def _run(
         # The file before the port, so that nobody is let in to a log that is not valid.
         await desk.open()
         genesis = await desk.ask(lambda ledger: ledger.genesis)
-        with _listening(*address) as listener, _stopped_by_signals(stop_from_anywhere):
-            scheme = "https" if server.config.is_ssl else "http"
-            opened(Serving(_url(scheme, listener), genesis, stop_from_anywhere))
+        with listening(door) as listener, stopped_by_signals(stop_from_anywhere):
+            opened(Serving(url_of(door, listener), genesis, stop_from_anywhere))
             await server.serve([listener])
     finally:
         await desk.close()
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, asyncio sends short answers at once; unnamed, each would wait for 40 ms.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen()
-        except (OSError, OverflowError) as error:
-            raise LedgerUnavailableError(
-                f"Cannot listen on {host} port {port}: {error}.", hint="Choose another port."
-            ) from error
-        yield listener
-
-
-def _url(scheme: str, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-@contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stop())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _load(config: uvicorn.Config, client_ca: Path | None) -> None:
-    if (config.ssl_keyfile or client_ca) and not config.ssl_certfile:
-        raise ConfigError(
-            "A key file, or an authority for clients, needs the server's certificate.",
-            hint="Give both.",
-        )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"Cannot use the certificates {config.ssl_certfile}"
-            f"{f' and {client_ca}' if client_ca else ''}: {error}.",
-            hint="Give PEM files: the chain, its key, and the authority of the clients.",
-        ) from error

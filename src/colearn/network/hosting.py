@@ -15,14 +15,13 @@ from colearn.identity import Claim
 from colearn.ledger import EmbeddedLedger
 from colearn.ledger._desk import Desk
 from colearn.ledger.serving import Further, Serving
-from colearn.network.patience import PatientProtocol
 from colearn.store import DirectoryStore
 from colearn.store._wire import read_place
 from colearn.store.gate import MemberGate, TurnedAwayError
 from colearn.store.quota import Quota
 from colearn.store.routes import BlobLimits, blob_routes
 
-__all__ = ["BlobHosting", "names_of", "without_blobs"]
+__all__ = ["BlobHosting", "names_of"]
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (recognised, not listened on)
 
@@ -74,12 +73,7 @@ class BlobHosting:
             return blob_routes(store, gate, self.limits, quota=quota)
 
         limits = self.limits
-        return Further(routes, PatientProtocol, limits.downloads_count + 2 * limits.uploads_count)
-
-
-def without_blobs() -> Further:
-    """Return how a ledger's server that keeps no blobs speaks: no stranger can hold its places."""
-    return Further(lambda _desk, _serving: (), PatientProtocol, 0)
+        return Further(routes, limits.downloads_count + 2 * limits.uploads_count)
 
 
 def names_of(url: str, public_urls: Sequence[str] = ()) -> Collection[str] | None:

@@ -34,11 +34,12 @@ from colearn.network.logs import NodeContext
 from colearn.network.metrics import Metrics
 from colearn.network.notes import Notes
 from colearn.network.peering import Lines, Neighbours, make_blob_app
-from colearn.network.serving import Door, Doors, door_of
+from colearn.network.serving import Doors, door_of
 from colearn.network.web import health_of, make_health_app
 from colearn.network.worker import ProcessWorker, command_of
 from colearn.node import Node
 from colearn.store import DirectoryStore
+from colearn.web.door import Door, fast_loop
 from colearn.worker import Observation
 
 __all__ = ["Service", "run_node"]
@@ -93,7 +94,8 @@ def run_node(
     """
     with folder.running():
         service = Service(folder, key, on_happening, start_when, linger_s, context)
-        asyncio.run(service.run())
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(service.run())
 
 
 @dataclass(eq=False)

@@ -28,6 +28,7 @@ from colearn.store.directory import DirectoryStore
 from colearn.store.draft import Draft
 from colearn.store.gate import Asked, Gate, TurnedAwayError
 from colearn.store.quota import Quota
+from colearn.web.patience import ABORT
 
 try:
     from starlette.requests import ClientDisconnect, Request
@@ -36,12 +37,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("starlette", extra="network") from error
 
-__all__ = ["ABORT", "BlobLimits", "blob_routes"]
+__all__ = ["BlobLimits", "blob_routes"]
 
 T = TypeVar("T")
-
-ABORT = "colearn.abort"
-"""The extension of a scope with which a server lets an application cut a connection."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RANGE = re.compile("bytes=([0-9]{0,15})-([0-9]{0,15})")

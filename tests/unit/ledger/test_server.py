@@ -476,11 +476,11 @@ def test_a_log_that_is_not_there_or_not_valid_is_not_served(tmp_path):
 def test_a_port_that_is_taken_or_none_is_named(path):
     with served(path) as ready:
         port = int(ready.url.rpartition(":")[2])
-        with pytest.raises(LedgerUnavailableError, match=str(port)):
+        with pytest.raises(ConfigError, match=str(port)):
             serve(path, port=port)
-    with pytest.raises(LedgerUnavailableError):
+    with pytest.raises(ConfigError):
         serve(path, port=70_000)
-    with pytest.raises(LedgerUnavailableError):
+    with pytest.raises(ConfigError):
         serve(path, host="no such host", port=0)
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tests.blob_servers import serving
 
-from colearn.network import patience
+from colearn.web import patience
 
 LARGE = bytes(2**24)
 answered = Queue()

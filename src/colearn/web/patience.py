@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("uvicorn", extra="network") from error
 
-__all__ = ["HEAD_BYTES_MAX", "HEAD_S", "TAKE_S", "PatientProtocol"]
+__all__ = ["ABORT", "HEAD_BYTES_MAX", "HEAD_S", "TAKE_S", "PatientProtocol"]
 
 HEAD_S = 20.0
 """Seconds in which the head of a request has to arrive, the first after a connection was made, and
@@ -31,8 +31,8 @@ them: sizes of chunks, and trailers, which nobody reads."""
 TAKE_S = 60.0
 """Seconds in which what waits to be sent has to be taken; an application may be less patient."""
 
-_ABORT = "colearn.abort"
-"""As `colearn.store.routes.ABORT`."""
+ABORT = "colearn.abort"
+"""The extension of a scope with which an application cuts its connection."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -86,7 +86,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Let the application cut the connection."""
         super().on_message_begin()
         self._in_head = True
-        extensions: dict[str, Any] = {_ABORT: self._cut}
+        extensions: dict[str, Any] = {ABORT: self._cut}
         self.scope["extensions"] = extensions
 
     def on_header(self, name: bytes, value: bytes) -> None:
