@@ -15,6 +15,7 @@ from colearn.cli.join import app as join_app
 from colearn.cli.key import app as key_app
 from colearn.cli.ledger import app as ledger_app
 from colearn.cli.nodes import app as nodes_app
+from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 from colearn.errors import ConfigError, MissingExtraError
 
 __all__ = ["app", "run_app"]
@@ -142,7 +143,7 @@ def plot(
 
 @app.command(epilog="Example: colearn audit runs/demo-1 --bytecode")
 @guarded
-def audit(
+def audit(  # noqa: PLR0917  (a command's options)
     where: Annotated[
         str,
         typer.Argument(
@@ -159,12 +160,22 @@ def audit(
     blobs: Annotated[
         Path | None, typer.Option("--blobs", help="The folder of the weights, for an address.")
     ] = None,
+    ca_file: CaFile = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: _Json = False,
 ) -> None:
     """Replay a ledger and check every rule, trusting nobody."""
     from colearn.cli.audit import audit_ledger  # noqa: PLC0415
 
-    audit_ledger(where, bytecode=bytecode, head=head, blobs=blobs, as_json=as_json)
+    audit_ledger(
+        where,
+        bytecode=bytecode,
+        head=head,
+        blobs=blobs,
+        credentials=tls_of(ca_file, tls_cert, tls_key),
+        as_json=as_json,
+    )
 
 
 @app.command(epilog="Example: colearn export runs/demo-1 model.onnx")

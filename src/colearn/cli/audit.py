@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
@@ -19,6 +19,7 @@ from colearn.errors import ConfigError
 from colearn.ledger import Head
 from colearn.network.folder import NodeFolder
 from colearn.network.invitation import EMBEDDED
+from colearn.store.sender import Credentials
 
 __all__ = ["audit_ledger"]
 
@@ -27,7 +28,13 @@ _FINDINGS_SHOWN = 20
 
 
 def audit_ledger(
-    where: str, *, bytecode: bool, head: str | None, blobs: Path | None, as_json: bool
+    where: str,
+    *,
+    bytecode: bool,
+    head: str | None,
+    blobs: Path | None,
+    credentials: Credentials,
+    as_json: bool,
 ) -> None:
     """Audit, print the report, and exit with `AUDIT_FINDINGS` if there is any.
 
@@ -40,7 +47,7 @@ def audit_ledger(
         source, seen = _of_node(NodeFolder.open(node), blobs)
         known = known or seen
     else:
-        source = open_source(where, blobs)
+        source = open_source(where, blobs, **asdict(credentials))
     report = audit(source, bytecode=bytecode, head=known)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), sort_keys=True))

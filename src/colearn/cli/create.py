@@ -18,9 +18,9 @@ from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 if TYPE_CHECKING:
     from colearn.identity import Key
     from colearn.ledger import Ledger
-    from colearn.network.connect import Tls
     from colearn.network.creating import Founding
     from colearn.network.invitation import Invitation
+    from colearn.store.sender import Credentials
 
 __all__ = ["app", "founded_folder", "search_beside_file"]
 
@@ -152,7 +152,7 @@ def search_beside_file(experiment: Path) -> None:
     search_beside(experiment.resolve().parent)
 
 
-def _opened(place: str, signer: Key, tls: Tls) -> Ledger:
+def _opened(place: str, signer: Key, tls: Credentials) -> Ledger:
     """Open the ledger; a file that is not there is made, for several processes to share."""
     from colearn.ledger import EmbeddedLedger  # noqa: PLC0415
     from colearn.ledger.log import SHARED_DRIFT_S  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _check_peers(draft: Invitation) -> None:
 
 
 def _leave_or_say(
-    founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Tls
+    founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Credentials
 ) -> None:
     """Leave the blobs; where that fails, say how to go on with what was created.
 
@@ -200,7 +200,9 @@ def _leave_or_say(
         ) from error
 
 
-def _leave(founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Tls) -> None:
+def _leave(
+    founding: Founding, invitation: Invitation, signer: Key, view: Ledger, tls: Credentials
+) -> None:
     """Leave the specification and model 0 where those who join can fetch them."""
     from colearn.network.connect import open_store  # noqa: PLC0415
     from colearn.network.creating import leave_blobs  # noqa: PLC0415

@@ -21,10 +21,10 @@ from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 
 if TYPE_CHECKING:
     from colearn.ledger import Happening, Ledger
-    from colearn.network.connect import Tls
     from colearn.network.folder import NodeFolder
     from colearn.network.logs import NodeContext
     from colearn.network.starting import StartWhen
+    from colearn.store.sender import Credentials
 
 __all__ = ["app", "find_node"]
 
@@ -56,6 +56,10 @@ def start(  # noqa: PLR0917  (a command's options)
     wait: Annotated[
         int | None, typer.Option("--wait", help="As its creator: start once N have joined.")
     ] = None,
+    health: Annotated[
+        str | None,
+        typer.Option("--health", help="HOST:PORT of health and metrics; any of 127.0.0.1 else."),
+    ] = None,
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Write the log as lines of JSON.")
     ] = False,
@@ -78,6 +82,7 @@ def start(  # noqa: PLR0917  (a command's options)
     """
     from colearn.network.logs import NodeContext  # noqa: PLC0415
     from colearn.network.service import run_node  # noqa: PLC0415
+    from colearn.network.serving import parse_door  # noqa: PLC0415
 
     start_when = _start_when(wait, now=now)
     if node is not None and node.startswith(_SCHEME):
@@ -92,7 +97,14 @@ def start(  # noqa: PLR0917  (a command's options)
         typer.echo(f"{folder.name} takes part; Ctrl-C stops it.")
     context = NodeContext(folder.name)
     with _log_on_stderr(context, as_json=log_json, verbose=verbose):
-        run_node(folder, signer, on_happening=tell, start_when=start_when, context=context)
+        run_node(
+            folder,
+            signer,
+            on_happening=tell,
+            start_when=start_when,
+            context=context,
+            health=None if health is None else parse_door(health),
+        )
 
 
 @app.command(epilog="Example: colearn status nodes/ada --json")
@@ -249,7 +261,7 @@ def _start_only(
     link: str,
     start_when: StartWhen,
     creator: tuple[Path | None, Path | None, bool],
-    tls: Tls,
+    tls: Credentials,
     *,
     as_json: bool,
 ) -> None:

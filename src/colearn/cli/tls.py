@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from colearn.network.connect import Tls
+    from colearn.store.sender import Credentials
 
 __all__ = ["CaFile", "TlsCert", "TlsKey", "tls_of"]
 
@@ -24,8 +24,8 @@ TlsKey = Annotated[
 ]
 
 
-def tls_of(ca_file: Path | None, cert: Path | None, key: Path | None) -> Tls:
+def tls_of(ca_file: Path | None, cert: Path | None, key: Path | None) -> Credentials:
     """Return what the options say."""
-    from colearn.network.connect import Tls  # noqa: PLC0415
+    from colearn.store.sender import Credentials  # noqa: PLC0415
 
-    return Tls(ca_file, cert, key)
+    return Credentials(ca_file, cert, key)

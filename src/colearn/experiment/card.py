@@ -114,8 +114,8 @@ def _data(config: ExperimentConfig, schema: Schema, comparison: Any) -> str:
 def _training(config: ExperimentConfig) -> str:
     vote = config.vote
     rule = (
-        f"- A proposal becomes the model when a share of {vote.threshold} of the members approves "
-        f"it (P3.3); mode {vote.mode}."
+        f"- A proposal becomes the model when more than {vote.threshold} of the members stand "
+        f"behind it, at least one beside its proposer (P3.3); mode {vote.mode}."
     )
     return _section(
         "Training",

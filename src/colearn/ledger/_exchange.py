@@ -211,7 +211,9 @@ class Exchange:
     def _unavailable(self, what: str) -> LedgerUnavailableError:
         return LedgerUnavailableError(
             f"The ledger at {self.url} {what}.",
-            hint="Is the address right, and the server running? Then try again.",
+            hint="Does it ask for the right certificate? --ca-file names a private authority."
+            if "CERTIFICATE" in what
+            else "Is the address right, and the server running? Then try again.",
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from colearn.errors import ConfigError, LedgerTamperedError
@@ -14,11 +13,11 @@ from colearn.ledger.evm_url import is_evm_url
 from colearn.network.invitation import DIRECTORY, EMBEDDED, HOSTED, PEERS, Invitation, is_web_url
 from colearn.store import DirectoryStore, HoldingStore, Remote
 from colearn.store.draft import Draft
+from colearn.store.sender import Credentials, Sender
 from colearn.weights import DEFAULT_LIMITS
 
 __all__ = [
     "FolderRemote",
-    "Tls",
     "drift_of",
     "genesis_of",
     "ledger_address",
@@ -35,21 +34,6 @@ _LEDGER_HINT = (
 
 _HOST_AND_PORT = re.compile(r"(?!embedded:)[A-Za-z0-9.-]+:[0-9]{1,5}(?:/.*)?")
 """A server whose scheme was forgotten, which must not become the name of a new file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Whom to trust for HTTPS, and what to show to who asks for a certificate.
-
-    Attributes:
-        ca_file: The only authority to trust, in PEM; None for the usual ones.
-        certfile: The own certificate chain, for mutual TLS.
-        keyfile: Its key, if it is not in `certfile`.
-    """
-
-    ca_file: Path | None = None
-    certfile: Path | None = None
-    keyfile: Path | None = None
 
 
 def ledger_address(text: str) -> str:
@@ -92,7 +76,7 @@ def store_address(text: str | None, ledger: str) -> str:
 def open_ledger(
     invitation: Invitation,
     *,
-    tls: Tls | None = None,
+    tls: Credentials | None = None,
     node_url: str | None = None,
 ) -> Ledger:
     """Open the ledger of an invitation; no row is read yet.
@@ -114,7 +98,9 @@ def open_ledger(
     return open_ledger_at(url, genesis=invitation.genesis, tls=tls)
 
 
-def open_ledger_at(url: str, *, genesis: str | None = None, tls: Tls | None = None) -> Ledger:
+def open_ledger_at(
+    url: str, *, genesis: str | None = None, tls: Credentials | None = None
+) -> Ledger:
     """Open the ledger of an address.
 
     Args:
@@ -145,7 +131,7 @@ def open_ledger_at(url: str, *, genesis: str | None = None, tls: Tls | None = No
         raise ConfigError("That is not the address of a ledger.", hint=_LEDGER_HINT)
     from colearn.ledger.hosted import HostedLedger  # noqa: PLC0415  (needs its extra)
 
-    shown = tls or Tls()
+    shown = tls or Credentials()
     return HostedLedger(
         url,
         expected_genesis=genesis,
@@ -161,7 +147,7 @@ def open_store(
     key: Key,
     ledger: Ledger,
     *,
-    tls: Tls | None = None,
+    tls: Credentials | None = None,
     on_statement: Callable[[str, Statement], None] | None = None,
 ) -> HoldingStore:
     """Return the blobs of an experiment: those that are held here, and a way to the others.
@@ -178,7 +164,7 @@ def open_store(
         ConfigError: An address or a certificate cannot be used.
         MissingExtraError: It needs an extra that is not installed.
     """
-    return HoldingStore(held, _remote(invitation, key, ledger, tls or Tls(), on_statement))
+    return HoldingStore(held, _remote(invitation, key, ledger, tls or Credentials(), on_statement))
 
 
 def genesis_of(ledger: Ledger) -> str | None:
@@ -216,7 +202,7 @@ def _remote(
     invitation: Invitation,
     key: Key,
     ledger: Ledger,
-    tls: Tls,
+    tls: Credentials,
     on_statement: Callable[[str, Statement], None] | None,
 ) -> Remote:
     store = invitation.store
@@ -226,19 +212,17 @@ def _remote(
         from colearn.store.objects import ObjectStore  # noqa: PLC0415  (needs its extra)
 
         return ObjectStore(store)
-    from colearn.store.sender import Credentials, Sender  # noqa: PLC0415  (needs its extra)
 
     domain = ledger.experiment(invitation.experiment).domain
     sender = Sender(key, domain, lambda: ledger.head)
-    credentials = Credentials(tls.ca_file, tls.certfile, tls.keyfile)
     if store == HOSTED:
         from colearn.store.hosted import HostedRemote  # noqa: PLC0415
 
         url = invitation.ledger
-        return HostedRemote(url, sender, credentials, on_statement=on_statement)
+        return HostedRemote(url, sender, tls, on_statement=on_statement)
     from colearn.store.peers import PeersRemote  # noqa: PLC0415
 
-    return PeersRemote(invitation.peers, sender, credentials, on_statement=on_statement)
+    return PeersRemote(invitation.peers, sender, tls, on_statement=on_statement)
 
 
 def _require_same_contract(invited: str, own: str) -> None:

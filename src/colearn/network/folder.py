@@ -18,13 +18,14 @@ from colearn.identity import Key, Statement, load
 from colearn.interface import MachineLearningInterface
 from colearn.ledger import Head, Ledger
 from colearn.network._files import inside, locked, moments, remove, writing
-from colearn.network.connect import Tls, open_ledger, open_store
+from colearn.network.connect import open_ledger, open_store
 from colearn.network.invitation import Invitation, read_invitation
 from colearn.network.local import Local, learner_of, local_plan, search_beside
 from colearn.network.settings import NodeSettings
 from colearn.network.terms import Terms, read_terms
 from colearn.node import Origin
 from colearn.store import DirectoryStore, HoldingStore
+from colearn.store.sender import Credentials
 
 __all__ = ["NodeFolder", "NodeState", "local_of"]
 
@@ -144,10 +145,10 @@ class NodeFolder:
         return local_of(self.settings)
 
     @property
-    def tls(self) -> Tls:
+    def tls(self) -> Credentials:
         """Whom this node trusts under HTTPS, and the certificate that it shows."""
         own = self.settings
-        return Tls(own.ca_file, own.tls_cert, own.tls_key)
+        return Credentials(own.ca_file, own.tls_cert, own.tls_key)
 
     def load_key(self, passphrase: str | None = None) -> Key:
         """Read the key.
@@ -155,6 +156,12 @@ class NodeFolder:
         Raises:
             ConfigError: It cannot be read, or is another one than the node joined with.
         """
+        if not self.settings.key.exists():
+            raise ConfigError(
+                f"There is no key file {self.settings.key}, with which this node joined as "
+                f"{self.settings.address}.",
+                hint="Put it back: another key is another member.",
+            )
         key = load(self.settings.key, passphrase)
         if key.address != self.settings.address:
             raise ConfigError(
@@ -289,7 +296,7 @@ class NodeFolder:
             state = NodeState(document["pid"], document["health"], document["started"])
         except (KeyError, TypeError):
             return None
-        numbers = type(state.pid) is int and state.pid > 1 and type(state.started) is int
+        numbers = type(state.pid) is int and state.pid > 0 and type(state.started) is int
         return state if numbers and isinstance(state.health, str | None) else None
 
     def _forget_state(self) -> None:

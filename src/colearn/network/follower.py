@@ -114,6 +114,7 @@ class Follower:
         self._failures = 0
         self._refusals = 0
         self._error = ""
+        self._read_at = time.monotonic()
         self._behind = False
         self._wakeups = 0
         self._steps = 0
@@ -138,6 +139,7 @@ class Follower:
                 self._failed(error, stop)
             else:
                 self._failures, self._error = 0, ""
+                self._read_at = time.monotonic()
             self._tell()
             if self._node.due.duty is Duty.DONE:
                 return
@@ -217,7 +219,7 @@ class Follower:
             self._error or (_AHEAD if self._behind else ""),
             self._wakeups,
             self._steps,
-            time.monotonic(),
+            self._read_at,
         )
         if self._listener is not None:
             self._listener(self.snapshot)

@@ -74,6 +74,7 @@ def run_node(
     start_when: StartWhen | None = None,
     linger_s: float = _LINGER_S,
     context: NodeContext | None = None,
+    health: Door | None = None,
 ) -> None:
     """Take part in an experiment until it is over; Ctrl-C and SIGTERM end it gracefully.
 
@@ -85,6 +86,7 @@ def run_node(
         linger_s: How long to go on serving weights when the experiment is over and not all have
             confirmed the model.
         context: Kept up to date, for logs.
+        health: Where health and metrics are served; any free port of loopback by default.
 
     Raises:
         ConfigError: Another process is running the node, or its settings do not fit.
@@ -93,7 +95,9 @@ def run_node(
         ColearnError: Anything else that no repetition makes better.
     """
     with folder.running():
-        service = Service(folder, key, on_happening, start_when, linger_s, context)
+        service = Service(
+            folder, key, on_happening, start_when, linger_s, context, health or Door()
+        )
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(service.run())
 
@@ -108,6 +112,7 @@ class Service:
     start_when: StartWhen | None = None
     linger_s: float = _LINGER_S
     context: NodeContext | None = None
+    health: Door | None = None
     snapshot: Snapshot | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _error: BaseException | None = None
@@ -140,7 +145,7 @@ class Service:
         async with Doors() as doors:
             doors.stop_on_signals(self._ended.set)
             app = make_health_app(self._health, self.metrics)
-            url = await doors.open(app, Door())
+            url = await doors.open(app, self.health or Door())
             self.folder.write_state(NodeState(os.getpid(), url, int(time.time())))
             thread.start()
             try:
@@ -223,7 +228,7 @@ class Service:
                 return self._read()
             except LedgerUnavailableError as error:
                 if str(error) != said:
-                    _log.warning("%s: %s Trying again.", self.folder.name, error)
+                    _log.warning("%s: %s", self.folder.name, error)
                 said = str(error)
             self._stop.wait(pause)
             pause = min(2 * pause, _PAUSES_S[1])

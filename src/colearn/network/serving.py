@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from colearn.network.settings import NodeSettings
 from colearn.web.door import Door, QuietServer, configured, listening, url_of
 from colearn.web.signals import stopped_by_signals
 
-__all__ = ["Doors", "door_of"]
+__all__ = ["Doors", "door_of", "parse_door"]
 
 _REQUESTS_MAX = 128
 
@@ -25,16 +26,31 @@ def door_of(settings: NodeSettings) -> Door:
     Raises:
         ConfigError: Its settings name none.
     """
-    host, colon, port = (settings.listen or "").rpartition(":")
-    if not colon or not 0 < int(port) < 2**16:
+    if settings.listen is None:
         raise ConfigError(
             "Members of this experiment serve their weights themselves, and this node does not say "
             "where.",
             hint="Join again with --listen HOST:PORT --public-url URL.",
         )
-    return Door(
-        host.strip("[]"), int(port), settings.tls_cert, settings.tls_key, settings.client_ca
+    door = parse_door(settings.listen)
+    return replace(
+        door,
+        certfile=settings.tls_cert,
+        keyfile=settings.tls_key,
+        client_ca=settings.client_ca,
     )
+
+
+def parse_door(text: str) -> Door:
+    """Return the door at HOST:PORT, with an IPv6 address in brackets.
+
+    Raises:
+        ConfigError: The text is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 2**16:
+        raise ConfigError(f"Expected HOST:PORT, got {text[:100]!r}.", hint="Write 127.0.0.1:9464.")
+    return Door(host.strip("[]"), int(port))
 
 
 class Doors:
