@@ -23,11 +23,13 @@ def imported_by(path):
             yield node.module
 
 
-@pytest.mark.parametrize("path", [*sorted((SRC / "core").glob("*.py")), SRC / "errors.py"])
+@pytest.mark.parametrize(
+    "path", [*sorted((SRC / "core").glob("*.py")), SRC / "errors.py", SRC / "shallow.py"]
+)
 def test_core_and_errors_stand_on_plain_values_alone(path):
     for name in imported_by(path):
         assert name.split(".")[0] in PURE or name.startswith(
-            ("colearn.core", "colearn.errors", "colearn.crypto")
+            ("colearn.core", "colearn.errors", "colearn.crypto", "colearn.shallow")
         )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from colearn.audit.report import Check
 from colearn.audit.story import Story
 from colearn.errors import BlobNotFoundError, DigestMismatchError, StoreError, WeightsError
+from colearn.shallow import read_json
 from colearn.store import BlobStore
 from colearn.weights import DEFAULT_LIMITS, NamedArrays, decode, require_like
 
@@ -77,7 +76,7 @@ def _grows(story: Story, store: BlobStore, check: Check) -> bool:
     """Read from the specification whether proposals may add to the arrays (6.1)."""
     try:
         data = store.get(story.specification, _SPECIFICATION_BYTES_MAX)
-        return bool(json.loads(data)["grows"])
+        return bool(read_json(data)["grows"])
     except (BlobNotFoundError, DigestMismatchError) as error:
         check.find(0, "6.1", f"the specification {story.specification}", error)
     except (StoreError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from colearn.core.bindings import Domain, word
 from colearn.crypto import keccak256
 from colearn.errors import RemoteProtocolError
+from colearn.shallow import read_json
 
 __all__ = [
     "GENESIS_BYTES_MAX",
@@ -71,7 +72,7 @@ class Genesis:
             RemoteProtocolError: It is something else, or of another version.
         """
         try:
-            genesis = Genesis(**json.loads(data[: GENESIS_BYTES_MAX + 1]))
+            genesis = Genesis(**read_json(data[: GENESIS_BYTES_MAX + 1]))
             fits = genesis.encode() == data and _is_genesis(genesis)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             fits = False

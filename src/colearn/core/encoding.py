@@ -13,6 +13,7 @@ from typing import Any
 
 from colearn.core.calls import CALLS, Call, SignedBallot
 from colearn.errors import RemoteProtocolError
+from colearn.shallow import read_json
 
 __all__ = [
     "BALLOTS_MAX",
@@ -57,7 +58,7 @@ def decode_call(data: bytes) -> Call:
     if len(data) > CALL_BYTES_MAX:
         raise _malformed(f"may have {CALL_BYTES_MAX} bytes, got {len(data)}")
     try:
-        document = json.loads(data)
+        document = read_json(data)
     except (ValueError, RecursionError) as error:
         raise _malformed(f"is not JSON: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("call"), str):

@@ -9,6 +9,7 @@ from typing import Any
 
 from colearn.core import Rules
 from colearn.errors import ConfigError
+from colearn.shallow import read_json
 
 __all__ = ["SPECIFICATION_BYTES_MAX", "read_specification", "specification_of"]
 
@@ -68,7 +69,7 @@ def read_specification(data: bytes) -> dict[str, Any]:
         ConfigError: It is none, or not in its one canonical form.
     """
     try:
-        document = json.loads(data[: SPECIFICATION_BYTES_MAX + 1])
+        document = read_json(data[: SPECIFICATION_BYTES_MAX + 1])
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         fits = canonical.encode() == data and document["format"] == _FORMAT
     except (ValueError, TypeError, KeyError, RecursionError):

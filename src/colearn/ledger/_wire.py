@@ -15,6 +15,7 @@ from colearn.core.chain import NUMBER_MAX
 from colearn.core.encoding import CALL_BYTES_MAX
 from colearn.errors import RemoteProtocolError
 from colearn.ledger.log import StoredRow
+from colearn.shallow import read_json
 
 __all__ = [
     "ANSWER_BYTES_MAX",
@@ -181,7 +182,7 @@ def load(data: bytes) -> Any:
         RemoteProtocolError: They are no JSON.
     """
     try:
-        return json.loads(data)
+        return read_json(data)
     except (ValueError, RecursionError) as error:
         raise _malformed("something that is no JSON") from error
 

@@ -7,7 +7,6 @@ error of the store. That the bytes are the right ones is the draft's business.
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import ssl
 import threading
@@ -28,6 +27,7 @@ from colearn.errors import (
 )
 from colearn.identity import Statement, read_head, sign_request
 from colearn.identity.request import NO_BODY, nonce_of
+from colearn.shallow import read_json
 from colearn.store._wire import HEAD_S, Connection, find_proxy, read_place
 from colearn.store.draft import Draft
 from colearn.store.sender import Credentials, Sender
@@ -322,7 +322,7 @@ def _reason(answer: http.client.HTTPResponse) -> str:
         # `http.client` reads a chunk of negative size to the end of the connection, into memory.
         return ""
     try:
-        reason = json.loads(answer.read(_REASON_BYTES_MAX))["reason"]
+        reason = read_json(answer.read(_REASON_BYTES_MAX))["reason"]
     except (ValueError, TypeError, KeyError, RecursionError, OSError, StoreError,
             http.client.HTTPException):  # fmt: skip
         return ""

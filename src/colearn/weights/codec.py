@@ -8,7 +8,6 @@ multiple of eight. Equal weights therefore have equal bytes, and other spellings
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from mmap import mmap
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import WeightsError
+from colearn.shallow import read_json
 from colearn.weights.layout import DTYPE_CODES, METADATA_KEY, ArrayForm, layout_of
 from colearn.weights.limits import DEFAULT_LIMITS, WeightsLimits
 from colearn.weights.named import NamedArrays, check_metadata, freeze, opened
@@ -101,7 +101,7 @@ def _header_text(data: bytes | mmap, limits: WeightsLimits) -> bytes:
 
 def _parsed(text: bytes, limits: WeightsLimits) -> tuple[tuple[ArrayForm, ...], Mapping[str, str]]:
     try:
-        entries = json.loads(text.decode(), object_pairs_hook=_without_repeats)
+        entries = read_json(text, object_pairs_hook=_without_repeats)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise WeightsError(f"The header is no JSON object: {str(error)[:80]}.") from error
     if not isinstance(entries, dict):
