@@ -9,7 +9,7 @@ from tests.chaos import chaos
 from tests.soak import soak
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-SECONDS = 120
+SECONDS = 180
 
 
 @ON_LINUX
