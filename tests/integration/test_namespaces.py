@@ -12,7 +12,9 @@ from tests.nodes import ROOT
 def may_make_networks():
     if sys.platform != "linux" or shutil.which("ip") is None or shutil.which("unshare") is None:
         return False
-    command = "ip link set lo up && ip link add name one type veth peer name two && mount -t tmpfs x /mnt"
+    command = (
+        "ip link set lo up && ip link add name one type veth peer name two && mount -t tmpfs x /mnt"
+    )
     return not subprocess.run(
         ["unshare", "--net", "--mount", "sh", "-c", command], capture_output=True, check=False
     ).returncode
