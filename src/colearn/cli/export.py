@@ -10,7 +10,8 @@ from typing import TypedDict
 import typer
 
 from colearn.errors import ColearnWarning
-from colearn.experiment.exported_run import card_of, export_run
+from colearn.experiment.certified import card_of
+from colearn.experiment.exported_run import export_run
 from colearn.network.exported_node import export_node
 from colearn.network.folder import NodeFolder
 

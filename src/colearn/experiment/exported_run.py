@@ -9,25 +9,17 @@ from pathlib import Path
 from colearn.core import Outcome
 from colearn.core.events import Closed
 from colearn.errors import ConfigError
-from colearn.experiment.card import model_card
+from colearn.experiment.certified import Certified, export_certified, refuse_files
 from colearn.experiment.config import load_config
-from colearn.experiment.export import (
-    TOLERANCE,
-    Export,
-    export_model,
-    facts_of,
-    refuse_existing,
-    write_new,
-)
+from colearn.experiment.export import TOLERANCE, Export
 from colearn.experiment.folder import RunFolder
 from colearn.experiment.group import EXPERIMENT
 from colearn.experiment.plan import Plan, plan
-from colearn.interface import Weights
 from colearn.ledger import EmbeddedLedger
 from colearn.ledger.base import Happening
 from colearn.store import Archive, DirectoryStore
 
-__all__ = ["card_of", "export_run"]
+__all__ = ["export_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +70,7 @@ def export_run(
         MissingExtraError: An extra that the learner or ONNX needs is not installed.
         ColearnError: As `export_model`.
     """
-    card = card_of(path)
-    if not force:
-        refuse_existing(path)
-        refuse_existing(card)
+    refuse_files(path, force=force)
     if not (folder / "experiment.toml").is_file() or not (folder / "ledger.db").is_file():
         raise ConfigError(
             f"There is no run with an experiment file in {folder}.",
@@ -90,39 +79,18 @@ def export_run(
     found = _accepted(folder, round_number)
     weights = Archive(DirectoryStore(folder / "blobs")).get(found.digest)
     prepared = plan(load_config(folder / "experiment.toml"))
-    site = prepared.division.sites[0]
-    learner = prepared.honest(site.train, site.vote, prepared.names[0])
-    learner.mli_accept_weights(Weights(weights=weights))
-    facts = facts_of(
-        learner,
-        name=prepared.config.name,
-        experiment=f"{found.ledger}/{EXPERIMENT}",
-        round_number=found.round_number,
-        head=found.head,
-    )
-    text = model_card(
+    model = Certified(found.round_number, weights, f"{found.ledger}/{EXPERIMENT}", found.head)
+    return export_certified(
+        model,
+        prepared,
         RunFolder.open(folder),
-        prepared.config,
-        prepared.task.schema,
-        round_number=found.round_number,
-        cid=weights.cid,
-        head=found.head,
-    )
-    done = export_model(
-        learner,
         path,
-        prepared.X[prepared.division.test],
-        metadata={**facts, **_scaling(prepared)},
+        name=prepared.config.name,
+        place=0,
+        metadata=_scaling(prepared),
         tolerance=tolerance,
         force=force,
     )
-    write_new(card, text.encode(), force=force)
-    return done
-
-
-def card_of(path: Path) -> Path:
-    """Return where the card of an exported model lies: beside it, as Markdown."""
-    return path.with_name(f"{path.stem}.md" if path.suffix != ".md" else f"{path.name}.md")
 
 
 def _accepted(folder: Path, round_number: int | None) -> _Accepted:

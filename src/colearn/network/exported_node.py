@@ -11,19 +11,10 @@ from colearn.core import Outcome
 from colearn.core.events import Closed
 from colearn.crypto import checksum_address
 from colearn.errors import BlobNotFoundError, ConfigError
-from colearn.experiment.card import model_card
-from colearn.experiment.export import (
-    TOLERANCE,
-    Export,
-    export_model,
-    facts_of,
-    refuse_existing,
-    write_new,
-)
-from colearn.experiment.exported_run import card_of
+from colearn.experiment.certified import Certified, export_certified, refuse_files
+from colearn.experiment.export import TOLERANCE, Export
 from colearn.experiment.journal import Journal
 from colearn.experiment.records import RoundRecord
-from colearn.interface import MachineLearningInterface, Weights
 from colearn.ledger import Happening
 from colearn.network.folder import NodeFolder
 from colearn.network.telling import Narrator
@@ -155,45 +146,24 @@ def export_node(
         StoreError: The node does not hold the weights.
         ColearnError: As `export_model`.
     """
-    card = card_of(path)
-    if not force:
-        refuse_existing(path)
-        refuse_existing(card)
+    refuse_files(path, force=force)
     story = read_story(folder)
     chosen, digest = _certified(story, round_number, folder.path)
     weights = _held(folder, digest)
     terms, prepared = folder.terms(), folder.plan()
     place = 0 if folder.settings.share is None else folder.settings.share - 1
-    site = prepared.division.sites[place]
-    learner: MachineLearningInterface = prepared.honest(
-        site.train, site.vote, prepared.names[place]
-    )
-    learner.mli_accept_weights(Weights(weights=weights))
-    facts = facts_of(
-        learner,
-        name=terms.config.name,
-        experiment=f"{story.ledger}/{folder.invitation.experiment}",
-        round_number=chosen,
-        head=story.head,
-    )
-    text = model_card(
+    experiment = f"{story.ledger}/{folder.invitation.experiment}"
+    return export_certified(
+        Certified(chosen, weights, experiment, story.head),
+        prepared,
         story,
-        prepared.config,
-        prepared.task.schema,
-        round_number=chosen,
-        cid=weights.cid,
-        head=story.head,
-    )
-    done = export_model(
-        learner,
         path,
-        prepared.X[prepared.division.test],
-        metadata={**facts, **_scaling(terms)},
+        name=terms.config.name,
+        place=place,
+        metadata=_scaling(terms),
         tolerance=tolerance,
         force=force,
     )
-    write_new(card, text.encode(), force=force)
-    return done
 
 
 def _certified(story: NodeStory, round_number: int | None, where: Path) -> tuple[int, str]:
