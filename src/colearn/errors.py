@@ -7,6 +7,10 @@ The tree; a name in brackets is a builtin the class also derives from::
     ├── MissingExtraError         a package of an optional extra is not installed
     ├── WeightsError              names, shapes, dtypes, not finite, codec, trees, too large
     ├── LearnerError              an adapter or a user's learner failed; .learner names it
+    ├── PrivacyError              a mechanism could not keep its promise, so nothing was released
+    │   ├── BudgetExceededError   the budget does not allow it; .spent .asked .limit
+    │   ├── SpendsCorruptError    the record of earlier spends is damaged
+    │   └── SpendsUnavailableError  a spend cannot be written down durably
     ├── SignatureError            bytes that are no signature of anybody
     ├── ProtocolError             a rule of the protocol was broken
     │   ├── LocalProtocolError    by this program: a bug, or a call out of turn
@@ -33,6 +37,7 @@ from __future__ import annotations
 __all__ = [
     "BlobNotFoundError",
     "BlobTooLargeError",
+    "BudgetExceededError",
     "ColearnError",
     "ColearnWarning",
     "ConfigError",
@@ -47,9 +52,12 @@ __all__ = [
     "MissingExtraError",
     "PeerTimeoutError",
     "PeerUnreachableError",
+    "PrivacyError",
     "ProtocolError",
     "RemoteProtocolError",
     "SignatureError",
+    "SpendsCorruptError",
+    "SpendsUnavailableError",
     "StoreError",
     "WeightsError",
 ]
@@ -107,6 +115,40 @@ class LearnerError(ColearnError):
         """Say what failed in the learner called `learner`."""
         super().__init__(f"Learner {learner!r}: {message}", hint=hint)
         self.learner = learner
+
+
+class PrivacyError(ColearnError):
+    """A private mechanism could not keep what it promises, and has released nothing."""
+
+
+class BudgetExceededError(PrivacyError):
+    """A privacy budget does not allow what was asked; nothing was spent and no data touched.
+
+    Attributes:
+        spent: Epsilon consumed so far.
+        asked: Epsilon that would be consumed afterwards.
+        limit: The largest epsilon allowed.
+    """
+
+    def __init__(
+        self, message: str, *, spent: float, asked: float, limit: float, hint: str = ""
+    ) -> None:
+        """Say what was asked of which budget."""
+        super().__init__(message, hint=hint)
+        self.spent = spent
+        self.asked = asked
+        self.limit = limit
+
+
+class SpendsCorruptError(PrivacyError):
+    """The record of what was spent before is damaged: nobody knows what is left.
+
+    It is never reset: a budget that forgets is none.
+    """
+
+
+class SpendsUnavailableError(PrivacyError):
+    """A spend cannot be written down durably, so nothing was spent."""
 
 
 class SignatureError(ColearnError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator
@@ -22,9 +22,11 @@ __all__ = [
     "ErrorCodes",
     "MachineLearningInterface",
     "ModelFormat",
+    "PrivacyUnit",
     "ProposedWeights",
     "TrainingSummary",
     "Vote",
+    "VotePrivacyConfig",
     "Weights",
 ]
 
@@ -43,6 +45,12 @@ class ErrorCodes(Enum):
 
     DP_BUDGET_EXCEEDED = 1
     """The privacy budget does not allow another proposal."""
+
+    DP_LEDGER_CORRUPT = 2
+    """The record of what was spent before is damaged, so nobody knows what is left."""
+
+    DP_LEDGER_UNAVAILABLE = 3
+    """A spend cannot be written down durably, so nothing may be spent."""
 
 
 class ModelFormat(Enum):
@@ -72,6 +80,24 @@ class DiffPrivBudget(_Value):
 
 
 _Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Delta = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=10**9)]
+_Noise = Literal["secure", "simulation"]
+
+
+class PrivacyUnit(_Value):
+    """Whose presence is hidden: the data of one unit is in or not (Dwork et al., 2006).
+
+    Attributes:
+        kind: "example" for one row, "user" for all rows of one person.
+        adjacency: Two data sets are neighbours when one has one unit more.
+        max_records_per_user: Rows of one user that take part; any further ones are left out.
+    """
+
+    kind: Literal["example", "user"] = "example"
+    adjacency: Literal["add_or_remove_one"] = "add_or_remove_one"
+    max_records_per_user: _Count = 1
 
 
 class DiffPrivConfig(_Value):
@@ -82,14 +108,54 @@ class DiffPrivConfig(_Value):
     Attributes:
         target_epsilon: The epsilon of the whole training, at least 0.
         target_delta: The delta of the whole training, strictly between 0 and 1.
-        max_grad_norm: The L2 norm to which each example's gradient is clipped.
-        noise_multiplier: The noise's standard deviation in units of `max_grad_norm`.
+        max_grad_norm: The L2 norm to which each unit's gradient is clipped.
+        noise_multiplier: The noise's standard deviation in units of `max_grad_norm`; None for the
+            least with which `planned_proposals` stay within the target.
+        expected_batch_size: Units a step draws on average; None takes the learner's batch size.
+        steps_per_proposal: Steps of one proposal; None takes what the learner's settings say.
+        planned_proposals: How many proposals the target is meant for.
+        unit: Whose presence is hidden.
+        noise: "secure" draws from the operating system; "simulation" repeats with the seed and
+            is NOT PRIVATE.
     """
 
     target_epsilon: _Positive
-    target_delta: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    target_delta: _Delta
     max_grad_norm: _Positive
-    noise_multiplier: _Positive
+    noise_multiplier: _Positive | None = None
+    expected_batch_size: _Count | None = None
+    steps_per_proposal: _Count | None = None
+    planned_proposals: _Count | None = None
+    unit: PrivacyUnit = PrivacyUnit()
+    noise: _Noise = "secure"
+
+
+class VotePrivacyConfig(_Value):
+    """The privacy of a learner's votes: the two-outcome exponential mechanism.
+
+    Attributes:
+        epsilon: Of all planned votes together.
+        delta: Likewise; None for min(1e-6, 1 / (10 m)), m the units of the vote set.
+        planned_votes: How many votes it is meant for; who has spent it abstains.
+        clip: The loss difference at which a unit's say ends; None for 1 from 1,000 units on,
+            and 0.5 below.
+        margin: By how much the clipped sum must lie above 0 for an even chance; None for
+            ln 3 / e0, with which a proposal that changes nothing is approved once in four.
+        test_scores: "off" publishes no score of the test set, "noised" one with noise.
+        test_epsilon: Of all noised test scores together, as many as `planned_votes`.
+        unit: Whose presence is hidden.
+        noise: As in `DiffPrivConfig`.
+    """
+
+    epsilon: _Above = 2.0
+    delta: _Delta | None = None
+    planned_votes: _Count = 200
+    clip: _Above | None = None
+    margin: _Positive | None = None
+    test_scores: Literal["off", "noised"] = "off"
+    test_epsilon: _Above = 1.0
+    unit: PrivacyUnit = PrivacyUnit()
+    noise: _Noise = "secure"
 
 
 class TrainingSummary(_Value):
@@ -98,10 +164,14 @@ class TrainingSummary(_Value):
     Attributes:
         dp_budget: The privacy budget after the training.
         error_code: Set when there is no proposal (P3.6).
+        dp_config: Sha256 of the privacy settings that were used, in hexadecimal; or empty.
+        dp_noise: Where the noise came from; empty without any.
     """
 
     dp_budget: DiffPrivBudget | None = None
     error_code: ErrorCodes | None = None
+    dp_config: str = ""
+    dp_noise: Literal["", "secure", "simulation"] = ""
 
 
 class Weights(_Value):

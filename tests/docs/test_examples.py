@@ -60,7 +60,7 @@ def test_every_error_and_its_exit_code_is_documented():
     text = (ROOT / "docs" / "errors.md").read_text()
     for name in errors.__all__:
         assert name in text
-    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, AUDIT_FINDINGS, INTERRUPTED):
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, AUDIT_FINDINGS, INTERRUPTED):
         assert re.search(rf"\|\s*`?{code}`?\s*\|", text), code
     assert exit_code(errors.ConfigError("x")) == 2
     assert exit_code(errors.MissingExtraError("x", extra="y")) == 3
@@ -69,6 +69,7 @@ def test_every_error_and_its_exit_code_is_documented():
     assert exit_code(errors.LocalProtocolError("x")) == 6
     assert exit_code(errors.LedgerUnavailableError("x")) == 7
     assert exit_code(errors.BlobNotFoundError("x")) == 8
+    assert exit_code(errors.PrivacyError("x")) == 10
     assert exit_code(errors.ColearnError("x")) == 1
 
 
@@ -76,7 +77,7 @@ PUBLIC = [
     "audit", "core", "core.calls", "core.events", "crypto", "driver", "errors", "experiment",
     "identity", "interface", "learners", "ledger", "ledger.contract", "ledger.evm",
     "ledger.hosted", "ledger.serving", "network", "network.folder", "network.invitation",
-    "network.service", "node", "preprocess", "relay", "schema", "store", "store.holding", "store.hosted",
+    "network.service", "node", "preprocess", "privacy", "relay", "schema", "store", "store.holding", "store.hosted",
     "store.objects", "store.peers", "tasks", "testing", "weights", "worker",
 ]  # fmt: skip
 

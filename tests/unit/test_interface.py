@@ -15,6 +15,7 @@ from colearn.interface import (
     ErrorCodes,
     MachineLearningInterface,
     ModelFormat,
+    PrivacyUnit,
     ProposedWeights,
     TrainingSummary,
     Weights,
@@ -31,13 +32,19 @@ METHODS = {
 FIELDS = {
     Weights: {"weights": ..., "training_summary": None},
     ProposedWeights: {"weights": ..., "vote_score": ..., "test_score": None, "vote": None},
-    TrainingSummary: {"dp_budget": None, "error_code": None},
+    TrainingSummary: {"dp_budget": None, "error_code": None, "dp_config": "", "dp_noise": ""},
     DiffPrivBudget: dict.fromkeys(
         ["target_epsilon", "target_delta", "consumed_epsilon", "consumed_delta"], ...
     ),
-    DiffPrivConfig: dict.fromkeys(
-        ["target_epsilon", "target_delta", "max_grad_norm", "noise_multiplier"], ...
-    ),
+    PrivacyUnit: {"kind": "example", "adjacency": "add_or_remove_one", "max_records_per_user": 1},
+    DiffPrivConfig: {
+        **dict.fromkeys(["target_epsilon", "target_delta", "max_grad_norm"], ...),
+        **dict.fromkeys(
+            ["noise_multiplier", "expected_batch_size", "steps_per_proposal", "planned_proposals"]
+        ),
+        "unit": PrivacyUnit(),
+        "noise": "secure",
+    },
     ColearnModel: {"model_format": ..., "model_file": None, "model": None},
 }
 

@@ -8,6 +8,7 @@ from colearn.errors import (
     LearnerError,
     LedgerError,
     MissingExtraError,
+    PrivacyError,
     ProtocolError,
     StoreError,
     WeightsError,
@@ -28,6 +29,7 @@ _CODES: tuple[tuple[type[ColearnError], int], ...] = (
     (ProtocolError, 6),
     (LedgerError, 7),
     (StoreError, 8),
+    (PrivacyError, 10),
     (ColearnError, 1),
 )
 
