@@ -60,6 +60,8 @@ class Choice:
     mode: str
 
     def __post_init__(self) -> None:
+        if self.mode not in ("paired", "classic"):
+            raise ConfigError(f'The mode must be "paired" or "classic", got {self.mode!r}.')
         if isinstance(self.monitor, str) or not isinstance(self.monitor, Sequence):
             raise ConfigError(
                 f"monitor must be a list of names of metrics, got {self.monitor!r}.",

@@ -6,13 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import ColearnError, ConfigError, LearnerError
-from colearn.interface import ColearnModel, MachineLearningInterface, ProposedWeights, Weights
+from colearn.interface import (
+    ColearnModel,
+    MachineLearningInterface,
+    ProposedWeights,
+    TrainingSummary,
+    Weights,
+)
 from colearn.learners._family import Arrays, Features, ModelFamily, weighs_rows
 from colearn.learners._judging import Choice, Judge, Judgement
 from colearn.learners._metrics import LOSS
@@ -28,6 +34,10 @@ from colearn.learners._scoring import (
 from colearn.learners._threads import one_thread
 from colearn.schema import Schema
 from colearn.weights import NamedArrays, freeze, require_like
+
+if TYPE_CHECKING:
+    from colearn.learners._private import PrivateRows, Users
+    from colearn.privacy import Privacy
 
 __all__ = ["Judgement", "Rows", "TemplateLearner"]
 
@@ -65,6 +75,8 @@ class TemplateLearner(MachineLearningInterface):
         monitor: Sequence[str] = (),
         decides: str = LOSS,
         class_weight: ClassWeight = None,
+        privacy: Privacy | None = None,
+        users: Users | None = None,
     ) -> None:
         """Check the data and start from model 0.
 
@@ -91,12 +103,18 @@ class TemplateLearner(MachineLearningInterface):
             class_weight: How much the rows of each class count in training and in `paired`, where
                 it replaces `balanced`: "balanced" for every class alike, or weights above 0 by
                 class. Scores weigh rows by their own weights alone.
+            privacy: What proposals and votes may reveal, and where the spends are written down;
+                None for no such limit.
+            users: Whose each training row and each vote row is, where privacy hides users.
 
         Raises:
             ConfigError: Rows that do not fit the schema, missing values, fewer than 2 vote rows,
                 vote rows among the training rows, a setting out of range, a metric that does not
-                fit, or weights in training that the family cannot take.
-            MissingExtraError: A metric is scikit-learn's, and the extra `sklearn` is not there.
+                fit, weights in training that the family cannot take, or a setting that reveals
+                what `privacy` is to hide.
+            MissingExtraError: A metric is scikit-learn's, and the extra `sklearn` is not there;
+                or privacy needs the extra `privacy`.
+            PrivacyError: The record of spends is damaged, or cannot be written.
         """
         self.name = name
         self.schema = schema
@@ -105,7 +123,8 @@ class TemplateLearner(MachineLearningInterface):
         self._seed = seed
         self._proposals_count = 0
         self._round_number: int | None = None
-        self._mode = _checked_mode(mode)
+        self._mode: str = mode
+        choice = Choice(metric, monitor, decides, mode)
         self._z = _checked_number(z, "z", -math.inf, 0.0)
         self._damping = _checked_number(
             family.damping if damping is None else damping, "damping", 0.0, 1.0
@@ -117,14 +136,28 @@ class TemplateLearner(MachineLearningInterface):
             self._test = None
         check_disjoint(name, self._train, self._vote, (train[0], vote[0]))
         by_class = checked_class_weight(class_weight, schema.classes)
+        self.votes_privately = privacy is not None and privacy.votes is not None
+        if self.votes_privately:
+            # The counts of classes are private too (section 4).
+            balanced = False
         self._balance = self._vote_weights(by_class, balanced=balanced)
         self._row_weights = self._training_weights(by_class)
         self._model = freeze(family.initial())
-        choice = Choice(metric, monitor, decides, mode)
         self._judge_rows = Judge(choice, schema, self._vote, self._test, self._trial)
         self._judge_rows.warn_of_no_value(name, schema)
         self._judged: tuple[NamedArrays, Judgement] | None = None
         self._current: Judgement | None = None
+        self._proposed = ""
+        self._private: PrivateRows | None = None
+        if privacy is not None:
+            from colearn.learners._private import guarded  # noqa: PLC0415  (it is not always needed)
+
+            weighs = class_weight is not None
+            sets = (self._train, self._vote, self._test)
+            self._private = guarded(
+                privacy, family, sets, choice, schema,
+                name=name, seed=seed, users=users, weighs_classes=weighs,
+            )  # fmt: skip
 
     def begin_round(self, round_number: int) -> None:
         """Take the number of the round whose turn comes, from a node at a ledger.
@@ -137,27 +170,42 @@ class TemplateLearner(MachineLearningInterface):
     def mli_propose_weights(self) -> Weights:
         """Train from the current model on the private training rows, and return the result.
 
+        Under privacy the spend is written down before a row is touched. Where it is refused the
+        current weights come back, and their summary says why (P3.6).
+
         Raises:
             LearnerError: The training failed or ended in numbers that are none.
         """
         turn = self._proposals_count if self._round_number is None else self._round_number
         seed = np.random.SeedSequence([self._seed, turn]).generate_state(1)[0]
         self._proposals_count += 1
+        summary: TrainingSummary | None = None
+        if self._private is not None and self._private.proposals:
+            summary = self._private.ask()
+            if summary.error_code is not None:
+                return Weights(weights=self._model, training_summary=summary)
         try:
             with self._computing(), np.errstate(all="ignore"):
-                fitted = self._fitted(int(seed))
-            return Weights(weights=freeze(self._damped(fitted)))
+                fitted = self._fitted(int(seed), turn, private=summary is not None)
+            proposed = freeze(self._damped(fitted))
         except Exception as error:
             raise LearnerError(f"training failed: {error}", learner=self.name) from error
+        self._proposed = proposed.digest if self.votes_privately else ""
+        return Weights(weights=proposed, training_summary=summary)
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
         """Judge `weights` on the private vote set, and vote (section 4).
+
+        A private vote has no score: NaN. It abstains once its budget is spent, and asked again
+        the same question it gives the same answer.
 
         Raises:
             WeightsError: They are no weights of this model.
             LearnerError: The model cannot be evaluated.
         """
         proposed = self._received(weights)
+        if self._private is not None and self._private.votes:
+            return self._voted_privately(weights, proposed, self._private)
         judgement = self._judge(proposed)
         self._judged = (proposed, judgement)
         vote, score = self._approves(judgement), judgement.vote_score
@@ -221,13 +269,41 @@ class TemplateLearner(MachineLearningInterface):
     @property
     def monitored(self) -> Mapping[str, float]:
         """The monitored metrics by name, of the weights that were tested last."""
-        return {} if self._judged is None else self._judged[1].monitored
+        hidden = self._judged is None or self.votes_privately
+        return {} if hidden or self._judged is None else self._judged[1].monitored
 
     def judge_current(self) -> Judgement:
         """Return what the private rows say of the current model; computed once."""
         if self._current is None:
             self._current = self._judge(self._model)
         return self._current
+
+    def _voted_privately(
+        self, weights: Weights, proposed: NamedArrays, private: PrivateRows
+    ) -> ProposedWeights:
+        vote, score = None, None
+        # Nobody asks the proposer, so its own rows are not asked either.
+        if proposed.digest != self._proposed:
+            vote = private.vote(
+                self._model.digest, proposed.digest, lambda: self._differences(proposed)
+            )
+            if vote is not None:
+                score = private.noised_accuracy(lambda: self._correct(proposed))
+        return ProposedWeights(weights=weights, vote_score=math.nan, test_score=score, vote=vote)
+
+    def _differences(self, proposed: NamedArrays) -> Floats:
+        """Return loss(M) - loss(M') of each vote row, (rows,)."""
+        self._judged = (proposed, self._judge(proposed))
+        with np.errstate(all="ignore"):
+            return np.asarray(self.judge_current().losses - self._judged[1].losses)
+
+    def _correct(self, proposed: NamedArrays) -> npt.NDArray[np.bool_]:
+        """Say of each test row whether the proposal predicts its class, (rows,)."""
+        assert self._test is not None
+        with self._computing(), np.errstate(all="ignore"):
+            return np.asarray(
+                self._family.predict(proposed, self._test.X).best == self._test.y, np.bool_
+            )
 
     def _received(self, weights: Weights) -> NamedArrays:
         arrays = weights.weights
@@ -265,8 +341,11 @@ class TemplateLearner(MachineLearningInterface):
             damped[name] = np.asarray(before + self._damping * step, before.dtype)
         return damped
 
-    def _fitted(self, seed: int) -> Arrays:
+    def _fitted(self, seed: int, turn: int, *, private: bool) -> Arrays:
         family, rows = self._family, self._train
+        if private:
+            assert self._private is not None
+            return self._private.fit(self._model, turn, seed)
         if self._row_weights is not None and weighs_rows(family):
             return family.fit(self._model, rows.X, rows.y, seed, self._row_weights)
         return family.fit(self._model, rows.X, rows.y, seed)
@@ -313,12 +392,6 @@ class TemplateLearner(MachineLearningInterface):
             return labelled(X, rows[1], self.schema, weights=weights, any_rank=self._any_rank)
         except ColearnError as error:
             raise ConfigError(f"Learner {self.name!r}, {what}: {error}") from error
-
-
-def _checked_mode(mode: str) -> str:
-    if mode not in ("paired", "classic"):
-        raise ConfigError(f'The mode must be "paired" or "classic", got {mode!r}.')
-    return mode
 
 
 def _checked_number(value: float, name: str, low: float, high: float) -> float:
