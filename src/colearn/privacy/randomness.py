@@ -207,7 +207,9 @@ def _box_muller(out: npt.NDArray[np.float64], source: RandomSource) -> None:
 def _uniform(count: int, source: RandomSource) -> npt.NDArray[np.float64]:
     """Return uniform multiples of 2**-53 in [0, 1), float64 (count,)."""
     words = np.frombuffer(source.take(8 * count), dtype="<u8")
-    return (words >> np.uint64(64 - MANTISSA_BITS)) * 2.0**-MANTISSA_BITS
+    uniform = (words >> np.uint64(64 - MANTISSA_BITS)).astype(np.float64)
+    uniform *= 2.0**-MANTISSA_BITS
+    return uniform
 
 
 def _require_count(count: int) -> None:
