@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -10,9 +10,14 @@ from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 from colearn.errors import ConfigError
 from colearn.learners._family import Arrays, Features
+from colearn.learners._linear_private import descent_of, private_length
 from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
+
+if TYPE_CHECKING:
+    from colearn.interface import DiffPrivConfig
+    from colearn.privacy import PrivateTraining
 
 __all__ = ["LinearFamily"]
 
@@ -27,6 +32,7 @@ class LinearFamily:
     grows = False
     damping = 0.25
     weighs_rows = True
+    trains_privately = True
 
     def __init__(
         self, estimator: SGDClassifier | SGDRegressor, schema: Schema, epochs: int
@@ -68,6 +74,31 @@ class LinearFamily:
                 estimator.partial_fit(X, y, weights)
         return {"coef": np.atleast_2d(estimator.coef_), "intercept": estimator.intercept_}
 
+    def require_private(self, config: DiffPrivConfig) -> None:  # noqa: ARG002  (any will do)
+        """Refuse settings of the estimator that have no private form.
+
+        Raises:
+            ConfigError: The loss, the penalty, the learning rate, or class_weight.
+        """
+        descent_of(self._estimator, is_classifier=bool(self._classes_count))
+
+    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+        """Return the batch size and the steps of `epochs` passes; the rate is not fixed."""
+        return private_length(units_count, self._epochs)
+
+    def fit_privately(
+        self,
+        model: NamedArrays,
+        X: Features,
+        y: Targets,
+        training: PrivateTraining,
+        seed: int,  # noqa: ARG002  (`training` draws everything)
+    ) -> Arrays:
+        """Take the steps of `training` from the model on; each class has its own binary loss."""
+        targets = self._signs(y) if self._classes_count else np.asarray(y[:, np.newaxis])
+        descent = descent_of(self._estimator, is_classifier=bool(self._classes_count))
+        return descent.trained(model, X, targets, training)
+
     def predict(self, model: NamedArrays, X: Features) -> Predictions:
         """Return probabilities where the loss has them, else decision values; or values."""
         estimator = self._fitted(model, np.arange(self._classes_count))
@@ -84,6 +115,11 @@ class LinearFamily:
     def estimator(self, model: NamedArrays) -> Any:
         """Return a fitted estimator that answers with the experiment's class labels."""
         return self._fitted(model, np.asarray(self._labels or ()))
+
+    def _signs(self, y: Targets) -> Floats:
+        """Return 1 for the class an output speaks for and -1 for any other, (rows, outputs)."""
+        own = np.arange(self._classes_count) if self._classes_count > 2 else np.ones(1, np.int64)
+        return np.where(y[:, np.newaxis] == own, 1.0, -1.0)
 
     def _fitted(self, model: NamedArrays, classes: Targets) -> Any:
         estimator = self._loaded(model, clone(self._estimator))
