@@ -2,4 +2,23 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from colearn.privacy.budget import ProposalBudget
+from colearn.privacy.fingerprint import fingerprint, split_digest
+from colearn.privacy.spends import (
+    Partition,
+    PrivacyLedger,
+    SpendEntry,
+    VoteEntry,
+    default_directory,
+)
+
+__all__ = [
+    "Partition",
+    "PrivacyLedger",
+    "ProposalBudget",
+    "SpendEntry",
+    "VoteEntry",
+    "default_directory",
+    "fingerprint",
+    "split_digest",
+]
