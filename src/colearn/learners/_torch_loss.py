@@ -52,6 +52,38 @@ class Objective:
         """Whether rows may have weights: a loss of the user's own is a mean nobody can weigh."""
         return not callable(self._loss)
 
+    @property
+    def classes_count(self) -> int:
+        """How many classes there are; 0 for regression."""
+        return self._classes_count
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user wrote the loss: a mean of a batch, of which no row can be told."""
+        return callable(self._loss)
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether training depends on how many rows of each class there are."""
+        return self._log_prior is not None
+
+    def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, (rows,), without a label prior.
+
+        Args:
+            outputs: What the module put out for the rows, (rows, ...).
+            targets: Class indices or values, (rows,); one row where the loss is the user's own.
+
+        Raises:
+            ColearnError: The outputs or the loss are of another form.
+        """
+        scores = self._scores(outputs, len(targets))
+        if not self.is_own:
+            return self._each(scores, targets)
+        if len(targets) != 1:
+            raise ColearnError("A loss of your own says nothing about one row of several.")
+        return self._reduced(scores, targets).reshape(1)
+
     def training_loss(self, y: Targets) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
         """Return the loss to train with on rows whose targets are `y`.
 
