@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,15 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from colearn.errors import ColearnError, ConfigError, WeightsError
 from colearn.learners._family import Arrays, Features
 from colearn.learners._forest_rebuild import nodes_of, rebuilt
+from colearn.learners._private_forest import Bounds, PrivateGrowth
 from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.learners._template import Rows, TemplateLearner
 from colearn.schema import Schema
 from colearn.weights import NamedArrays, Trees
+
+if TYPE_CHECKING:
+    from colearn.interface import DiffPrivConfig
+    from colearn.privacy import PrivateTraining
 
 __all__ = ["RandomForestLearner"]
 
@@ -31,9 +36,18 @@ class ForestFamily:
     grows = True
     damping = 1.0
     weighs_rows = True
+    trains_privately = True
 
-    def __init__(self, schema: Schema, trees_count: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        trees_count: int,
+        settings: dict[str, Any],
+        growth: PrivateGrowth | None = None,
+    ) -> None:
         """Add `trees_count` trees a proposal, grown with scikit-learn's `settings`.
+
+        `growth` takes the place of scikit-learn where training is private; None refuses that.
 
         Raises:
             ConfigError: scikit-learn does not know a setting.
@@ -42,6 +56,9 @@ class ForestFamily:
         self._width = len(schema.features)
         self._classes_count = len(schema.classes or ())
         self._outputs = self._classes_count or 1
+        self._trees_count = trees_count
+        self._settings = settings
+        self._growth = growth
         kind = RandomForestClassifier if self._classes_count else RandomForestRegressor
         try:
             self._grower = kind(n_estimators=trees_count, **settings)
@@ -84,10 +101,53 @@ class ForestFamily:
         """Grow trees on the rows and put them behind those of the model."""
         forest = self._grower.set_params(random_state=seed).fit(X, y, weights)
         grown = [nodes_of(each.tree_, self._values(forest, each)) for each in forest.estimators_]
-        return {
-            name: np.concatenate([model[name], *[getattr(tree, name) for tree in grown]])
-            for name in _ARRAYS
-        }
+        return _longer(model, grown)
+
+    def require_private(self, config: DiffPrivConfig) -> None:
+        """Refuse what noised counts over public bounds cannot do.
+
+        Raises:
+            ConfigError: Numbers to predict, no bounds, scikit-learn's settings, or a step that is
+                not one histogram of all rows.
+        """
+        if not self._classes_count:
+            raise ConfigError(
+                "A forest trains privately for classes alone, and this one predicts numbers.",
+                hint="Use SklearnLearner on an SGDRegressor, or TorchLearner.",
+            )
+        if self._growth is None:
+            raise ConfigError(
+                "A private forest needs bounds: the least and the largest value of each feature.",
+                hint="Write bounds=(low, high) or one pair for each feature, from what is known "
+                "publicly; bounds taken from the rows would reveal some of them.",
+            )
+        if self._settings:
+            raise ConfigError(
+                f"Private trees do not take scikit-learn's settings, got {sorted(self._settings)}.",
+                hint="Leave forest out, and set private_depth.",
+            )
+        if config.max_grad_norm != 1:
+            raise ConfigError(
+                f"A row counts 1 in each tree, so max_grad_norm must be 1, got "
+                f"{config.max_grad_norm!r}.",
+                hint="Write max_grad_norm = 1.",
+            )
+        if config.expected_batch_size is not None:
+            raise ConfigError(
+                "Every private tree counts all rows, so a forest takes no expected_batch_size.",
+                hint="Leave it out; steps_per_proposal is the number of trees.",
+            )
+
+    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+        """Return that a step takes all units, that there is one a tree, and the rate 1."""
+        return units_count, self._trees_count, 1.0
+
+    def fit_privately(
+        self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int
+    ) -> Arrays:
+        """Put trees with random splits and noised leaves behind those of the model."""
+        assert self._growth is not None, "require_private comes first"
+        return _longer(model, self._growth.grown(X, y, training, seed))
 
     def predict(self, model: NamedArrays, X: Features) -> Predictions:
         """Return the mean over the trees; the empty forest says 1 / C or the constant."""
@@ -144,6 +204,13 @@ class ForestFamily:
         return values
 
 
+def _longer(model: NamedArrays, grown: Sequence[Trees]) -> Arrays:
+    return {
+        name: np.concatenate([model[name], *[getattr(tree, name) for tree in grown]])
+        for name in _ARRAYS
+    }
+
+
 def _trees(model: NamedArrays) -> Trees:
     return Trees(**{name: model[name] for name in _ARRAYS})
 
@@ -164,6 +231,8 @@ class RandomForestLearner(TemplateLearner):
         trees_per_proposal: int = 5,
         constant: float = 0.0,
         forest: dict[str, Any] | None = None,
+        bounds: Bounds | None = None,
+        private_depth: int = 4,
         **settings: Any,
     ) -> None:
         """Build the learner.
@@ -176,6 +245,9 @@ class RandomForestLearner(TemplateLearner):
             trees_per_proposal: How many trees a proposal adds.
             constant: What the empty forest predicts in regression.
             forest: Settings of scikit-learn's forest, such as ``{"max_depth": 8}``.
+            bounds: For private training: the (low, high) of all features, or one such pair for
+                each, from public knowledge and never from the rows. Values beyond are allowed.
+            private_depth: Of the trees of private training, which split at random over `bounds`.
             **settings: Those of `TemplateLearner`, without damping: trees are added whole.
 
         Raises:
@@ -187,7 +259,11 @@ class RandomForestLearner(TemplateLearner):
             raise ConfigError("A forest adds whole trees, so damping must be 1.")
         width = np.shape(train[0])[-1] if features is None else features
         schema = Schema.of(width, classes, constant)
-        family = ForestFamily(schema, trees_per_proposal, dict(forest or {}))
+        growth = None
+        if bounds is not None:
+            classes_count = len(schema.classes or ())
+            growth = PrivateGrowth.of(bounds, private_depth, len(schema.features), classes_count)
+        family = ForestFamily(schema, trees_per_proposal, dict(forest or {}), growth)
         super().__init__(family, schema, train=train, vote=vote, **settings)
 
     @classmethod
