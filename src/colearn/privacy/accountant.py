@@ -129,7 +129,12 @@ def epsilon_of(spends: Iterable[Spend], delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def noise_multiplier_for(
-    epsilon: float, delta: float, *, sampling_rate: float, count: int
+    epsilon: float,
+    delta: float,
+    *,
+    sampling_rate: float,
+    count: int,
+    besides: tuple[Spend, ...] = (),
 ) -> float:
     """Return the least noise with which `count` steps stay within `epsilon`.
 
@@ -141,6 +146,7 @@ def noise_multiplier_for(
         delta: Strictly between 0 and 1.
         sampling_rate: The chance of each unit to be in a step, over 0 and at most 1.
         count: Steps, at least 1.
+        besides: What the same units have spent already.
 
     Raises:
         ConfigError: An argument is outside its range, or no noise is enough.
@@ -151,7 +157,7 @@ def noise_multiplier_for(
     _require_count("count", count, least=1)
 
     def fine(noise: float) -> float:
-        return epsilon_of([SampledGaussian(noise, sampling_rate, count)], delta)
+        return epsilon_of([*besides, SampledGaussian(noise, sampling_rate, count)], delta)
 
     def coarse(noise: float) -> float:
         return _coarse_epsilon(((noise, sampling_rate, count),), delta)
@@ -172,18 +178,31 @@ def noise_multiplier_for(
     return _solve(fine, epsilon, high / 1.25, high, miss=TARGET_MISS)
 
 
-def rho_for(epsilon: float, delta: float) -> float:
+@lru_cache(maxsize=256)
+def rho_for(epsilon: float, delta: float, *, besides: tuple[Spend, ...] = ()) -> float:
     """Return the largest rho that reaches `epsilon` at most, at `delta`.
+
+    Args:
+        epsilon: Of everything together, over 0.
+        delta: Strictly between 0 and 1.
+        besides: What the same units have spent already.
+
+    Returns:
+        0.0 where that leaves nothing.
 
     Raises:
         ConfigError: `epsilon` is not over 0, or `delta` not strictly between 0 and 1.
     """
     _require_target(epsilon, delta)
+
+    def reached(rho: float) -> float:
+        return epsilon_of([*besides, ZeroConcentrated(rho)], delta)
+
     low, high = 0.0, float(epsilon)
-    while _epsilon_of_rho(high, delta) <= epsilon:
+    while reached(high) <= epsilon:
         low, high = high, 2 * high
     while (middle := (low + high) / 2) not in (low, high):
-        if _epsilon_of_rho(middle, delta) <= epsilon:
+        if reached(middle) <= epsilon:
             low = middle
         else:
             high = middle

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import ConfigError, PrivacyError
-from colearn.privacy.randomness import RandomSource, gaussian, poisson_sample, uniform_below
+from colearn.privacy.randomness import RandomSource, noised, poisson_sample, uniform_below
 
 __all__ = ["Batch", "PrivateTraining"]
 
@@ -26,9 +26,6 @@ NORM_SLACK = 1e-4
 
 SUM_SLACK = 1e-12
 """The same of a sum, in units of the bound: what is left of rounding when the norms are 0."""
-
-GRID_BITS = 20
-"""The grid on which noise is released has 2**20 points a standard deviation, about."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +51,9 @@ class PrivateTraining:
     missing. A unit is a row, or with `users` all rows of one user, of which the same at most
     `max_records_per_user`, drawn when this is built, take part in every step.
 
-    The released numbers are rounded to a grid. The low bits of a sum of floating-point numbers
-    tell which sum it was whatever noise was added (Mironov, 2012); a grid cuts them off. That
-    lowers this risk and does not remove it: the noise itself is no exact discrete Gaussian.
+    The released numbers are rounded to a grid near ``noise_multiplier * max_grad_norm * 2**-20``,
+    since the low bits of floating-point sums tell them apart whatever the noise (Mironov, 2012).
+    That lowers this risk and does not remove it.
 
     Args:
         rows_count: Rows of the training data, at least 1.
@@ -161,7 +158,9 @@ class PrivateTraining:
             raise PrivacyError("There is no batch to release: each is released exactly once.")
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in sums.items()}
         self._check(arrays, np.asarray(norms, dtype=np.float64), batch)
-        noisy = {name: self._noisy(value) for name, value in arrays.items()}
+        # The accounting's sensitivity is the bound, so the noise grows by what a norm may exceed it.
+        deviation = self.noise_multiplier * self.max_grad_norm * (1 + NORM_SLACK)
+        noisy = {name: noised(value, deviation, self._source) for name, value in arrays.items()}
         self._batch = None
         self._released += 1
         return {name: value / self.expected_batch_size for name, value in noisy.items()}
@@ -218,15 +217,6 @@ class PrivateTraining:
                 f"their norms, {float(norms.sum())}. Nothing was released.",
                 hint="The sums must be those of the clipped gradients, of this batch alone.",
             )
-
-    def _noisy(self, sums: FloatArray) -> FloatArray:
-        deviation = self.noise_multiplier * self.max_grad_norm * (1 + NORM_SLACK)
-        if deviation == 0:
-            return sums
-        noisy = sums + deviation * gaussian(sums.shape, self._source)
-        grid = 2.0 ** (round(math.log2(deviation)) - GRID_BITS)
-        rounded: FloatArray = np.rint(noisy / grid) * grid
-        return rounded
 
 
 def _rows_of_users(

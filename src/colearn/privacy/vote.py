@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -28,7 +29,7 @@ from colearn.privacy.accountant import ZeroConcentrated, rho_for
 from colearn.privacy.randomness import bernoulli_logistic, source_of
 from colearn.privacy.spends import Partition, PrivacyLedger
 
-__all__ = ["PrivateVoting"]
+__all__ = ["PrivateVoting", "VoteTerms", "vote_terms"]
 
 GRID = 2**20
 """A unit's say is a multiple of 1 / GRID: whole numbers add up exactly, in any order."""
@@ -44,6 +45,40 @@ LARGE_SET = 1000
 """From so many units on their say ends at a difference of 1, below at 0.5."""
 
 
+@dataclass(frozen=True, slots=True)
+class VoteTerms:
+    """The numbers of one vote that follow from a configuration and the size of the vote set.
+
+    Attributes:
+        e0: The epsilon of one vote, exactly.
+        rho: The zero-concentrated privacy of one vote, rounded up.
+        margin: By how much the sum must lie over 0 for an even chance, exactly.
+        clip: The loss difference at which a unit's say ends.
+        delta: Of all planned votes.
+    """
+
+    e0: Fraction
+    rho: float
+    margin: Fraction
+    clip: float
+    delta: float
+
+
+def vote_terms(config: VotePrivacyConfig, units_count: int) -> VoteTerms:
+    """Return the numbers of one vote on a vote set of `units_count` units.
+
+    Raises:
+        ConfigError: There is no unit, or so many votes are planned that none can say anything.
+    """
+    if units_count < 1:
+        raise ConfigError(f"A vote needs a vote set, got {units_count} units.")
+    delta = config.delta or min(DELTA_MOST, 1 / (UNITS_PER_DELTA * units_count))
+    clip = config.clip or (1.0 if units_count >= LARGE_SET else 0.5)
+    e0 = _e0(config, delta)
+    rho = math.nextafter(float(e0**2 / 8), math.inf)
+    return VoteTerms(e0, rho, _margin(config, e0), clip, delta)
+
+
 class PrivateVoting:
     """The votes of one learner on one vote set.
 
@@ -56,11 +91,9 @@ class PrivateVoting:
         seed: Used by a simulation alone.
 
     Attributes:
-        e0: The epsilon of one vote, exactly.
-        rho: The zero-concentrated privacy of one vote, rounded up.
-        margin: By how much the sum must lie over 0 for an even chance, exactly.
-        clip: The loss difference at which a unit's say ends.
-        delta: Of all planned votes.
+        config: What may be spent.
+        units_count: Units of the vote set.
+        e0, rho, margin, clip, delta: As in `VoteTerms`.
 
     Raises:
         ConfigError: There is no unit, or so many votes are planned that none can say anything.
@@ -77,15 +110,11 @@ class PrivateVoting:
         seed: int = 0,
     ) -> None:
         """Work out what one vote may reveal."""
-        if units_count < 1:
-            raise ConfigError(f"A vote needs a vote set, got {units_count} units.")
         self.config = config
         self.units_count = units_count
-        self.delta = config.delta or min(DELTA_MOST, 1 / (UNITS_PER_DELTA * units_count))
-        self.clip = config.clip or (1.0 if units_count >= LARGE_SET else 0.5)
-        self.e0 = _e0(config, self.delta)
-        self.rho = math.nextafter(float(self.e0**2 / 8), math.inf)
-        self.margin = _margin(config, self.e0)
+        terms = vote_terms(config, units_count)
+        self.e0, self.margin, self.rho = terms.e0, terms.margin, terms.rho
+        self.clip, self.delta = terms.clip, terms.delta
         self._ledger = ledger
         self._partition = partition
         self._purpose = purpose
