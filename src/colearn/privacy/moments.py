@@ -50,7 +50,8 @@ def private_moments(
     data = _matrix(X)
     centre, half = _middle(bounds, data.shape[1])
     count, features = data.shape
-    scaled = np.nan_to_num(np.clip((data - centre) / half, -1.0, 1.0), nan=0.0)
+    with np.errstate(over="ignore"):
+        scaled = np.nan_to_num(np.clip((data - centre) / half, -1.0, 1.0), nan=0.0)
     sums = np.stack([scaled.sum(axis=0), (1 - scaled**2).sum(axis=0)])
     deviation = math.sqrt(features / (2 * rho_for(epsilon, delta)))
     noisy = noised(sums, deviation, source) / count

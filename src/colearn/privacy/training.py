@@ -158,7 +158,7 @@ class PrivateTraining:
             raise PrivacyError("There is no batch to release: each is released exactly once.")
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in sums.items()}
         self._check(arrays, np.asarray(norms, dtype=np.float64), batch)
-        # The accounting's sensitivity is the bound, so the noise grows by what a norm may exceed it.
+        # The bound is the sensitivity accounted for, so noise grows by what a norm may exceed it.
         deviation = self.noise_multiplier * self.max_grad_norm * (1 + NORM_SLACK)
         noisy = {name: noised(value, deviation, self._source) for name, value in arrays.items()}
         self._batch = None
