@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,18 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from colearn.errors import ColearnError, ConfigError, WeightsError
+from colearn.interface import DiffPrivConfig
 from colearn.learners._family import Arrays, Features
 from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.learners._torch_architecture import Architecture
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of
 from colearn.learners._torch_loss import Objective
+from colearn.learners._torch_private import PrivateFitting
 from colearn.weights import NamedArrays
+
+if TYPE_CHECKING:
+    from colearn.privacy import PrivateTraining
 
 __all__ = ["OptimizerFactory", "TorchFamily", "Training"]
 
@@ -82,10 +87,16 @@ class TorchFamily:
     grows = False
     damping = 1.0
 
+    trains_privately = True
+
     def __init__(
-        self, architecture: Architecture, objective: Objective, training: Training
+        self,
+        architecture: Architecture,
+        objective: Objective,
+        training: Training,
+        private: PrivateFitting,
     ) -> None:
-        """Put the parts together.
+        """Put the parts together; `private` trains the same architecture by the same objective.
 
         Raises:
             ConfigError: The optimizer cannot be made.
@@ -94,6 +105,7 @@ class TorchFamily:
         self._architecture = architecture
         self._objective = objective
         self._training = training
+        self._private = private
         self._kept: dict[str, Any] | None = None
         self._left: dict[str, Any] | None = None
         module = architecture.module(architecture.arrays())
@@ -167,6 +179,40 @@ class TorchFamily:
             if self._training.keep_optimizer_state:
                 self._left = _on_cpu(optimizer.state_dict())
             return self._architecture.arrays_of(module)
+
+    def require_private(self, config: DiffPrivConfig) -> None:
+        """Refuse a module or a setting that would reveal more; looks at no private row.
+
+        Raises:
+            ConfigError: Names the module's part or the setting.
+            MissingExtraError: The setting asks for Opacus, which is not installed.
+        """
+        if self._training.clip_norm is not None:
+            raise ConfigError(
+                "clip_norm does not go with private training, which clips each row.",
+                hint="Leave it out; max_grad_norm is the bound.",
+            )
+        self._private.require(config)
+
+    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+        """Return batch size and steps of one proposal; its sampling rate follows from them."""
+        batch, steps = self._training.batch_size, self._training.steps
+        passes = self._training.epochs or 1
+        return batch, -(-units_count // batch) * passes if steps is None else steps, None
+
+    def fit_privately(
+        self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int
+    ) -> Arrays:
+        """Train by `training` alone; only trainable parameters differ from `model` afterwards.
+
+        Raises:
+            PrivacyError: A bound does not hold; nothing is released.
+        """
+        self._left = None
+        arrays, state = self._private.fit(model, X, y, training, seed=seed, make=self._optimizer)
+        if self._training.keep_optimizer_state:
+            self._left = _on_cpu(state)
+        return arrays
 
     def keep(self) -> None:
         """Keep what the last training left in its optimizer; its result turned out well."""

@@ -67,6 +67,7 @@ class ClippedGradients:
     time.
 
     Attributes:
+        max_grad_norm: The largest L2 norm of a unit's gradient, all parameters together.
         alike: Whether the rows of ``vmap`` draw the same random numbers, as rows do that pass
             through the module alone and from the same seed; only to compare them.
     """
@@ -87,7 +88,7 @@ class ClippedGradients:
         Raises:
             MissingExtraError: The method is Opacus's, and Opacus is not installed.
         """
-        self._bound = max_grad_norm
+        self.max_grad_norm = max_grad_norm
         self._named = trained(module)
         self._rows: _PerRow | None = None
         self._ghost: _Ghost | None = None
@@ -138,10 +139,10 @@ class ClippedGradients:
                     "Ghost clipping knows rows, not units of several rows.",
                     hint='Use dp_gradients="vmap" or "hooks".',
                 )
-            return self._ghost.clipped(X, y, self._bound)
+            return self._ghost.clipped(X, y, self.max_grad_norm)
         gradients = self._of_rows(X, y) if one_row_each else self._of_units(X, y, units, count)
         lengths = _lengths(gradients)
-        factors = _factors(lengths, self._bound)
+        factors = _factors(lengths, self.max_grad_norm)
         lost = ~torch.isfinite(lengths)
         if bool(lost.any()):
             for each in gradients:

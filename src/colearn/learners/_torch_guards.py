@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from colearn.errors import ColearnError, ConfigError
 from colearn.learners._torch_compute import CPU, seeded
-from colearn.learners._torch_data import batch_of
+from colearn.learners._torch_data import batch_of, features_of
 from colearn.learners._torch_gradients import ClippedGradients, plain_gradients, trained
 from colearn.learners._torch_loss import Objective
 
@@ -56,7 +56,7 @@ class Guards:
             module: A copy that nobody else uses, on the CPU.
             objective: Its loss is the one that is trained.
             row_shape: The shape of a row.
-            row_dtype: The dtype of the rows as they are kept.
+            row_dtype: The dtype of the rows as they were given.
             dtype: That of floats as they reach the module.
 
         Raises:
@@ -134,7 +134,7 @@ class Guards:
             made = [generator.integers(0, high, shape).astype(dtype) for high in self._highs(dtype)]
         passed, failed = [], ""
         for each in made:
-            X = batch_of(each, self._dtype, CPU)
+            X = batch_of(features_of(each, self._dtype), self._dtype, CPU)
             try:
                 self._outputs(X)
             except Exception as error:  # noqa: BLE001  (whatever a user's module raises)
@@ -239,9 +239,10 @@ class Guards:
             return
         for row in range(len(X)):
             value = (outputs[row] * weights[row]).sum()
+            slope: Tensor | None
             (slope,) = torch.autograd.grad(value, rows, retain_graph=True, allow_unused=True)
             if slope is None:
-                return
+                continue
             own = slope[row].abs().max()
             others = slope.abs().reshape(len(X), -1).amax(1)
             others[row] = 0.0

@@ -21,6 +21,7 @@ from colearn.learners._torch_compute import at_threads, checked_device
 from colearn.learners._torch_data import DATA_BYTES_MAX, TorchRows, as_rows, features_of
 from colearn.learners._torch_family import OptimizerFactory, TorchFamily, Training
 from colearn.learners._torch_loss import LabelPrior, Loss, Objective
+from colearn.learners._torch_private import PrivateFitting, RowForm, checked_method
 from colearn.learners._training_settings import (
     checked_bool,
     checked_count,
@@ -82,6 +83,7 @@ class TorchLearner(TemplateLearner):
         threads: int = 1,
         label_prior: LabelPrior = "none",
         keep_optimizer_state: bool = False,
+        dp_gradients: str = "auto",
         model_seed: int = 0,
         seed: int = 0,
         **settings: Any,
@@ -118,9 +120,14 @@ class TorchLearner(TemplateLearner):
             keep_optimizer_state: Whether momenta and the like go on with the learner's next
                 proposal, accepted or not; they are not part of the model, and a process that is
                 started again starts them anew.
+            dp_gradients: How private training computes the gradient of each row: "hooks" and
+                "ghost" by Opacus, which they need; "vmap" by PyTorch alone; "auto" takes "ghost"
+                where most parameters are in linear layers and embeddings, else "vmap", or the
+                first of the three that gets this module right.
             model_seed: The experiment's seed of model 0, the same on every learner (6.1).
             seed: Makes its proposals repeatable; not shared with others.
-            **settings: Those of `TemplateLearner`: name, mode, z, balanced, damping, metric.
+            **settings: Those of `TemplateLearner`: name, mode, z, balanced, damping, metric,
+                privacy.
 
         Raises:
             ConfigError: A module, setting or device that cannot be used; rows that do not fit.
@@ -128,7 +135,7 @@ class TorchLearner(TemplateLearner):
         kept = checked_bool(keep_optimizer_state, "keep_optimizer_state")
         self.local_state = "restarted" if kept else "none"
         self._threads = checked_count(threads, "threads")
-        place = checked_device(device)
+        place, method = checked_device(device), checked_method(dp_gradients)
         train_rows, vote_rows = as_rows(train, "train", seed), as_rows(vote, "vote", seed)
         test_rows = None if test is None else as_rows(test, "test", seed)
         self.row_shape = np.shape(train_rows[0])[1:]
@@ -144,7 +151,9 @@ class TorchLearner(TemplateLearner):
         objective = Objective(loss, len(schema.classes or ()), label_prior)
         with at_threads(self._threads):
             self._architecture = self._architecture_type(module, schema, model_seed)
-            self._modules = TorchFamily(self._architecture, objective, training)
+            form = RowForm(self.row_shape, np.asarray(train_rows[0]).dtype)
+            private = PrivateFitting(self._architecture, objective, place, method, form)
+            self._modules = TorchFamily(self._architecture, objective, training, private)
         super().__init__(
             self._modules,
             schema,
