@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -142,10 +143,11 @@ def _refuted(count: int, guesses: int, right: int, delta: float, level: float) -
 
 def _binomial() -> Any:
     try:
-        from scipy.stats import binom  # noqa: PLC0415  (comes with the extra)
+        return import_module("scipy.stats").binom
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "scipy":
+            raise
         raise MissingExtraError("scipy", extra="privacy") from error
-    return binom
 
 
 def _checked(
