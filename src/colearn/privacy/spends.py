@@ -87,6 +87,16 @@ class PrivacyLedger:
             spends = self._spends(partition)
         return _epsilon(spends, delta)
 
+    def besides(self, split: str) -> tuple[Spend, ...]:
+        """Return what other splits of the dataset have spent, which counts for all its parts.
+
+        Raises:
+            SpendsCorruptError: The record is damaged.
+            SpendsUnavailableError: It cannot be read.
+        """
+        with self._lines.held():
+            return self._spends(Partition(split, "none"))
+
     def would_exceed(
         self, partition: Partition, spend: Spend, *, epsilon: float, delta: float
     ) -> bool:
@@ -128,6 +138,8 @@ class PrivacyLedger:
             "purpose": purpose[:PURPOSE_MAX],
             "time": int(time.time()),
         }
+        # Composing may take seconds, which others would wait for: so the answer is known by then.
+        self.would_exceed(partition, spend, epsilon=epsilon, delta=delta)
         with self._lines.held() as descriptor:
             after = _epsilon(self._spends(partition, spend), delta)
             # Written so that NaN is refused, too.
