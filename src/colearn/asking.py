@@ -23,6 +23,7 @@ __all__ = [
     "monitored_by",
     "proposal_of",
     "said",
+    "votes_privately",
 ]
 
 # An enum's member is looked up by name each time, and this one is needed for most voters.
@@ -68,11 +69,20 @@ def all_grow(learners: Iterable[MachineLearningInterface]) -> bool:
     return all(getattr(learner, "grows", False) is True for learner in learners)
 
 
-def ballot_of(answer: object) -> Ballot | None:
+def votes_privately(learner: MachineLearningInterface) -> bool:
+    """Say whether a learner declares that its votes come from a private mechanism."""
+    return getattr(learner, "votes_privately", False) is True
+
+
+def ballot_of(answer: object, *, scored: bool = True) -> Ballot | None:
     """Return what an answer counts as; whatever is not clear is no approval (P3.4, P3.7).
 
     None stands for an answer that says nothing that counts, so that it is no entry either: no
     ProposedWeights, scores that are no numbers, a vote that is none, an approval without a score.
+
+    Args:
+        answer: What the learner returned.
+        scored: Whether an approval needs a score; a private vote publishes none.
     """
     if not isinstance(answer, ProposedWeights):
         return None
@@ -83,7 +93,7 @@ def ballot_of(answer: object) -> Ballot | None:
         return None
     if vote is True:
         # NaN is the one float that differs from itself.
-        return _APPROVE if score == score else None  # noqa: PLR0124
+        return _APPROVE if score == score or not scored else None  # noqa: PLR0124
     if vote is False:
         return Ballot.REJECT
     return Ballot.ABSTAIN if vote is None else None

@@ -13,10 +13,23 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from colearn.asking import NoProposalError, all_grow, are_arrays, ballot_of, proposal_of, said
+from colearn.asking import (
+    NoProposalError,
+    all_grow,
+    are_arrays,
+    ballot_of,
+    proposal_of,
+    said,
+    votes_privately,
+)
 from colearn.core import Ballot, Outcome, Rules, Tally, Threshold, exact_threshold
 from colearn.errors import ConfigError, WeightsError
-from colearn.interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.interface import (
+    MachineLearningInterface,
+    ProposedWeights,
+    Weights,
+    require_within,
+)
 from colearn.weights import (
     DEFAULT_LIMITS,
     WeightsLimits,
@@ -159,6 +172,9 @@ def _checked(
     limits: WeightsLimits,
 ) -> _Proposal:
     """Copy named arrays once into immutable memory and check them against the model (P3.5)."""
+    summary = proposed.training_summary
+    if summary is not None and summary.dp_budget is not None:
+        require_within(summary.dp_budget)
     arrays, model = proposed.weights, asked_model
     if not are_arrays(arrays):
         if arrays_only or are_arrays(model):
@@ -170,7 +186,6 @@ def _checked(
     frozen = freeze(arrays, limits=limits, like=form)
     if frozen.layout is not form:
         require_like(frozen.layout, form, grows=all_grow(learners))
-    summary = proposed.training_summary
     return _Proposal(Weights(weights=frozen, training_summary=summary), checked=True)
 
 
@@ -183,7 +198,7 @@ def _collect(
     for place, learner in enumerate(learners):
         try:
             entry = learner.mli_test_weights(weights)
-            ballot = ballot_of(entry)
+            ballot = ballot_of(entry, scored=not votes_privately(learner))
             # Its proposal is the proposer's approval (P3.2): a vote of its own would count twice.
             if place == report.proposer and ballot not in (None, Ballot.ABSTAIN):
                 entry = _without_vote(entry)

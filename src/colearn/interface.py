@@ -6,6 +6,7 @@ of numpy arrays, runs unchanged. Scores: larger is better, always.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator
 
-from colearn.errors import ConfigError
+from colearn.errors import ConfigError, WeightsError
 
 __all__ = [
     "ColearnModel",
@@ -28,6 +29,7 @@ __all__ = [
     "Vote",
     "VotePrivacyConfig",
     "Weights",
+    "require_within",
 ]
 
 
@@ -156,6 +158,22 @@ class VotePrivacyConfig(_Value):
     test_epsilon: _Above = 1.0
     unit: PrivacyUnit = PrivacyUnit()
     noise: _Noise = "secure"
+
+
+def require_within(budget: DiffPrivBudget) -> None:
+    """Refuse a proposal whose privacy is overspent, by its own words (P3.5).
+
+    Raises:
+        WeightsError: More is consumed than the target allows, or a number is none.
+    """
+    for what in ("epsilon", "delta"):
+        target = getattr(budget, f"target_{what}")
+        consumed = getattr(budget, f"consumed_{what}")
+        # Written so that NaN is refused as well.
+        if not 0 <= consumed <= target < math.inf:
+            raise WeightsError(
+                f"The proposal consumed {what} {consumed:.6g} of {target:.6g}: over its budget."
+            )
 
 
 class TrainingSummary(_Value):

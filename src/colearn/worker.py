@@ -11,10 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from colearn.asking import NoProposalError, ballot_of, monitored_by, proposal_of, said
+from colearn.asking import (
+    NoProposalError,
+    ballot_of,
+    monitored_by,
+    proposal_of,
+    said,
+    votes_privately,
+)
 from colearn.core import Ballot
 from colearn.errors import StoreError, WeightsError
-from colearn.interface import MachineLearningInterface, Weights
+from colearn.interface import (
+    DiffPrivConfig,
+    MachineLearningInterface,
+    Weights,
+    require_within,
+)
+from colearn.privacy.claim import check_claim, claim_of, metadata_of
 from colearn.store import Archive
 from colearn.weights import NamedArrays, require_like
 
@@ -156,6 +169,7 @@ class LocalWorker:
         grows: bool = False,
         name: str = "learner",
         proposals: Proposals | None = None,
+        privacy: DiffPrivConfig | None = None,
     ) -> None:
         """Take a learner to work with.
 
@@ -166,6 +180,7 @@ class LocalWorker:
             grows: Whether proposals may add to the arrays (P3.5).
             name: For observations and logs.
             proposals: Remembers what was trained over restarts; without one nothing is.
+            privacy: What every proposal of the experiment must keep to; None for no such term.
         """
         self._learner = learner
         self._archive = archive
@@ -173,6 +188,8 @@ class LocalWorker:
         self._grows = grows
         self._name = name
         self._proposals = proposals
+        self._privacy = privacy
+        self._votes_privately = votes_privately(learner)
         self._begun: Job | None = None
         self._seen: list[Observation] = []
         self._trained: NamedArrays | None = None
@@ -249,7 +266,9 @@ class LocalWorker:
             self._proposals.keep_proposal((job.round_number, job.model), weights.digest)
         digest = self._archive.put(weights)
         self._trained = None
-        self._judge(weights, job.round_number)
+        if not self._votes_privately:
+            # For the record alone; private rows are not asked for that.
+            self._judge(weights, job.round_number)
         return digest
 
     def _train(self, job: Propose) -> NamedArrays | None:
@@ -274,8 +293,9 @@ class LocalWorker:
         if not isinstance(arrays, dict):
             raise NoProposalError(f"Expected a dict of numpy arrays, got {type(arrays).__name__}.")
         try:
-            weights = self._archive.freeze(arrays, like=model.layout)
-            require_like(weights.layout, model.layout, grows=self._grows)
+            summary = metadata_of(proposed.training_summary)
+            weights = self._archive.freeze(arrays, like=model.layout, metadata=summary)
+            self._require_sound(weights, model)
         except WeightsError as error:
             raise NoProposalError(said(error)) from error
         if weights.digest == model.digest:
@@ -287,17 +307,28 @@ class LocalWorker:
         try:
             weights = self._archive.get(digest)
             model = self._archive.get(job.model)
-            require_like(weights.layout, model.layout, grows=self._grows)
+            self._require_sound(weights, model)
         except (StoreError, WeightsError) as error:
             self._seen.append(Observation(job.round_number, self._name, reason=_told(error)))
             return Ballot.REJECT
         return self._judge(weights, job.round_number)
 
+    def _require_sound(self, weights: NamedArrays, model: NamedArrays) -> None:
+        """Refuse weights of another form than the model's, or over their budget (P3.5)."""
+        require_like(weights.layout, model.layout, grows=self._grows)
+        claim = claim_of(weights.metadata)
+        if self._privacy is not None:
+            check_claim(claim, self._privacy)
+        elif claim is not None and claim.dp_budget is not None:
+            # A member may promise more than was agreed, and is then held to it.
+            require_within(claim.dp_budget)
+
     def _judge(self, weights: NamedArrays, round_number: int) -> Ballot:
         """Let the learner judge; an error costs its own vote alone (P3.7)."""
         try:
             entry = self._learner.mli_test_weights(Weights(weights=weights))
-            ballot, monitored = ballot_of(entry), monitored_by(self._learner)
+            ballot = ballot_of(entry, scored=not self._votes_privately)
+            monitored = monitored_by(self._learner)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (as in _accept)

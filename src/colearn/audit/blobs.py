@@ -24,10 +24,10 @@ def check_blobs(story: Story, store: BlobStore, check: Check, *, partial: bool =
     reader = _Reader(store, check, _grows(story, store, check), partial)
     reader.accepted(story.models)
     accepted = {digest for _, digest in story.models}
-    for entry, _, candidates in story.proposals:
-        for digest in candidates:
+    for told in story.proposals:
+        for digest in told.candidates:
             if digest not in accepted:
-                reader.digest_only(entry, digest)
+                reader.digest_only(told.entry, digest)
     return reader.count
 
 

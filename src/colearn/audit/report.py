@@ -18,11 +18,12 @@ CHECKS: dict[int, tuple[str, str]] = {
     7: ("models", "each proposal names the model before it, and nothing else became the model"),
     8: ("certified", "how far the ledger is final: enough members anchored it, or a chain has it"),
     9: ("blobs", "each proposal's bytes have its digest, and what was accepted is sound weights"),
+    11: ("spends", "no accepted proposal claims more privacy than was agreed, and no claim falls"),
     13: ("bytecode", "the contract's bytecode and the pure rules make the same of the calls"),
     14: ("given head", "the ledger contains the place that you have seen before"),
 }
-"""Number, name and what each proves (section 8). Numbers stay what they are; 10 to 12 are for
-candidates of a council, for spends of privacy, and for votes with a learner's own data."""
+"""Number, name and what each proves (section 8). Numbers stay what they are; 10 and 12 are for
+candidates of a council, and for votes with a learner's own data."""
 
 
 class Verdict(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from colearn.audit.blobs import check_blobs
 from colearn.audit.chain import ChainReplay, ChainSource
+from colearn.audit.claims import check_claims
 from colearn.audit.replay import LogReplay
 from colearn.audit.report import CHECKS, Check, Report
 from colearn.audit.source import LogSource
@@ -53,6 +54,7 @@ def _audit_log(source: LogSource, checks: dict[int, Check], head: Head | None) -
         _blobs_of_some(replay.stories, source.store, checks[9], partial=True)
     else:
         _blobs(replay.stories, source.store, checks[9])
+    _spends(replay.stories, source.store, checks[11])
     if head is not None:
         _given_head(replay, head, checks[14])
     return Head(replay.replica.height, replay.replica.head)
@@ -62,6 +64,7 @@ def _audit_chain(source: ChainSource, checks: dict[int, Check], head: Head | Non
     replay = ChainReplay(source.chain, checks)
     replay.run()
     _blobs_of_some(replay.stories, source.store, checks[9], partial=source.partial)
+    _spends(replay.stories, source.store, checks[11])
     if head is not None:
         replay.check_head(head, checks[14])
     return replay.head
@@ -99,6 +102,18 @@ def _blobs(stories: Stories, store: BlobStore | None, check: Check) -> None:
         return
     count = sum(check_blobs(story, store, check) for story in stories.told.values())
     check.detail = f"{count} blobs read"
+
+
+def _spends(stories: Stories, store: BlobStore | None, check: Check) -> None:
+    """Check the claims of those experiments whose specification is at hand."""
+    told = [each for each in stories.told.values() if store and store.has(each.specification)]
+    if store is None or not told:
+        check.done = False
+        check.detail = "the blobs are not at hand; --blobs names their folder"
+        return
+    found = [check_claims(story, store, check) for story in told]
+    claims, private = (sum(each) for each in zip(*found, strict=True))
+    check.detail = f"{claims} claims read" if private else "no privacy was agreed on"
 
 
 def _blobs_of_some(

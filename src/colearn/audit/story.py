@@ -8,18 +8,27 @@ of one is seen by the other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from colearn.audit.report import Check
 from colearn.core import Outcome, Phase, Rules, Tally
 from colearn.core import events as happened
 from colearn.core.events import Event
 
-__all__ = ["Story"]
+__all__ = ["Story", "Told"]
 
 _PHASE_ACTS = (
     happened.Contributed | happened.Proposed | happened.Skipped | happened.Voted
     | happened.Committed | happened.Revealed
 )  # fmt: skip
+
+
+class Told(NamedTuple):
+    """A proposal: the entry that made it, whose it is, and the digests of its candidates."""
+
+    entry: int
+    proposer: str
+    candidates: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class Story:
     Attributes:
         specification: Digest of the specification.
         models: Each digest that was the model, with the entry that made it so; model 0 first.
-        proposals: Entry, parent and candidates of each proposal.
+        proposals: Each proposal, in order.
         rounds_count: Rounds recounted.
     """
 
@@ -46,7 +55,7 @@ class Story:
         """Begin with the experiment's creation; faults go to `checks`, by number."""
         self.specification = created.specification
         self.models = [(0, created.model)]
-        self.proposals: list[tuple[int, str, tuple[str, ...]]] = []
+        self.proposals: list[Told] = []
         self.rounds_count = 0
         self.counts = {3: 0, 4: 0, 5: 0, 6: 0, 7: 0}
         self._rules = Rules.from_word(created.rules)
@@ -137,7 +146,7 @@ class Story:
 
     def _proposed(self, entry: int, event: happened.Proposed) -> None:
         model = self.models[-1][1]
-        self.proposals.append((entry, event.parent, event.candidates))
+        self.proposals.append(Told(entry, event.proposer, event.candidates))
         if event.proposer != self._queue[0]:
             self._checks[4].find(entry, "P3.1", f"a proposal of {self._queue[0]}", event.proposer)
         if event.parent != model:

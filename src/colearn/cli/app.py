@@ -47,7 +47,7 @@ def run_app() -> None:
 
 @app.command(epilog="Example: colearn demo --task iris --seed 3")
 @guarded
-def demo(
+def demo(  # noqa: PLR0917  (a command's options)
     task: Annotated[
         str, typer.Option("--task", "-t", help="digits, iris, breast_cancer or diabetes.")
     ] = "digits",
@@ -57,18 +57,22 @@ def demo(
         bool,
         typer.Option("--processes", help="Run each learner as a process, with a small server."),
     ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Differential privacy for proposals and votes.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Five learners train one model on real data; on digits one of them poisons its proposals."""
     from colearn.cli.demo import demo_config  # noqa: PLC0415
     from colearn.cli.run import run_experiment  # noqa: PLC0415
 
+    config = demo_config(task, seed, private=private)
     if processes:
         from colearn.cli.processes import run_processes  # noqa: PLC0415
 
-        run_processes(demo_config(task, seed), directory, as_json=as_json)
+        run_processes(config, directory, as_json=as_json)
         return
-    run_experiment(demo_config(task, seed), directory, as_json=as_json, prefix="demo")
+    run_experiment(config, directory, as_json=as_json, prefix="demo")
 
 
 @app.command(epilog="Example: colearn new my-experiment --learner torch")

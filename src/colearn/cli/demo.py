@@ -44,7 +44,16 @@ DEMOS: dict[str, dict[str, Any]] = {
 }
 
 
-def demo_config(task: str, seed: int | None) -> ExperimentConfig:
+_PRIVATE: dict[str, Any] = {
+    "privacy": {
+        "proposals": {"target_epsilon": 8.0, "expected_batch_size": 64, "steps_per_proposal": 20},
+        "votes": {"epsilon": 8.0},
+    },
+}
+"""What ``--private`` adds. The sets are small for privacy, so the demo's budgets are wide."""
+
+
+def demo_config(task: str, seed: int | None, *, private: bool = False) -> ExperimentConfig:
     """Return the demo's experiment on a task.
 
     Raises:
@@ -53,4 +62,6 @@ def demo_config(task: str, seed: int | None) -> ExperimentConfig:
     if task not in DEMOS:
         raise ConfigError(f"There is no demo on {task!r}.", hint=f"Use one of {', '.join(DEMOS)}.")
     document = {"name": f"demo-{task}", "rounds": 20, "seed": seed or 0, **DEMOS[task]}
+    if private:
+        document |= _PRIVATE
     return parse_config(document)

@@ -6,6 +6,7 @@ Everything goes through what `colearn create`, `join` and `start` use; the keys 
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -96,6 +97,8 @@ def run_processes(config: ExperimentConfig, directory: Path | None, *, as_json: 
         show = _Show(config, plan(config), folder, as_json)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
+            # The run's own record of spends, and not this machine's: its members are simulated.
+            stack.enter_context(_set("COLEARN_PRIVACY", str(folder.absolute() / "privacy")))
             model, head = _run(show, stack)
         comparison = compare_model(show.prepared, show.rounds, model if show.accepted else None)
     document = json.dumps(comparison.to_dict(), sort_keys=True)
@@ -125,6 +128,20 @@ def _run(show: _Show, stack: ExitStack) -> tuple[NamedArrays, str]:
     experiment = ledger.experiment(invitation.experiment)
     blobs = DirectoryStore(show.folder / "blobs")
     return Archive(blobs).get(experiment.model), str(ledger.head)
+
+
+@contextmanager
+def _set(name: str, value: str) -> Iterator[None]:
+    """Give a variable to the processes that are started meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from colearn.experiment import (
     load_config,
     plan,
 )
+from colearn.experiment.plan import proposal_privacy_of
+from colearn.experiment.statement import statement_of
 
 __all__ = ["draw", "fresh_folder", "resume_experiment", "run_experiment"]
 
@@ -56,9 +58,9 @@ def resume_experiment(path: Path, *, as_json: bool) -> None:
 def _run(config: ExperimentConfig, path: Path, *, as_json: bool, resume: bool) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ColearnWarning)
-        prepared = plan(config)
         if not resume:
             RunFolder.describe(path, config.to_toml())
+        prepared = plan(config, path / "privacy")
         run = Collective(
             prepared.group(),
             threshold=config.vote.threshold,
@@ -70,6 +72,7 @@ def _run(config: ExperimentConfig, path: Path, *, as_json: bool, resume: bool) -
             synchronous=config.ledger.synchronous,
             terms=config.terms(),
             resume=resume,
+            privacy=proposal_privacy_of(config),
         )
     notes = sorted(
         {str(note.message) for note in caught if issubclass(note.category, ColearnWarning)}
@@ -156,5 +159,6 @@ def _summary(
         "model": run.weights_.cid,
         "head": str(run.head_),
         "warnings": notes,
+        **({"privacy": statement_of(prepared.config)} if prepared.config.privacy.asked else {}),
         **({"monitored": monitored[0]} if any(monitored) else {}),
     }

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from colearn.errors import ConfigError
 from colearn.experiment.config import ExperimentConfig
 from colearn.experiment.records import RoundRecord
+from colearn.experiment.statement import statement_of
 from colearn.schema import Schema
 
 __all__ = ["Told", "model_card"]
@@ -64,7 +65,7 @@ def model_card(
         _training(config),
         _rounds(records, record),
         _members(records, record, members),
-        _privacy(),
+        _privacy(config),
         _limits(members),
     ]
     return "\n\n".join(parts) + "\n"
@@ -160,12 +161,15 @@ def _members(records: Sequence[RoundRecord], record: RoundRecord, members: Any) 
     return _section("Members and their scores of this model", *lines)
 
 
-def _privacy() -> str:
-    return _section(
-        "Privacy",
-        "- Rows stayed with their members. Proposed weights, votes and scores did not.",
-        "- No differential privacy was used: the weights may reveal rows they were trained on.",
-    )
+def _privacy(config: ExperimentConfig) -> str:
+    lines = ["- Rows stayed with their members. Proposed weights, votes and scores did not."]
+    if config.privacy.asked:
+        lines += [f"- {_plain(line)}" for line in statement_of(config)]
+    else:
+        lines.append(
+            "- No differential privacy was used: the weights may reveal rows they were trained on."
+        )
+    return _section("Privacy", *lines)
 
 
 def _limits(members: Any) -> str:

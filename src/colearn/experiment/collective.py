@@ -24,7 +24,7 @@ from colearn.experiment.recorder import Recorder
 from colearn.experiment.records import RoundRecord, Sink
 from colearn.experiment.specification import specification_of
 from colearn.identity import Key
-from colearn.interface import MachineLearningInterface
+from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.ledger import EmbeddedLedger, Head
 from colearn.node import Node, Origin
 from colearn.store import Archive, BlobStore, DirectoryStore, MemoryStore
@@ -63,6 +63,7 @@ class Collective:
         terms: Mapping[str, Any] | None = None,
         sinks: Sequence[Sink] = (),
         resume: bool = False,
+        privacy: DiffPrivConfig | None = None,
     ) -> None:
         """Bring the group together; nobody trains yet.
 
@@ -78,6 +79,7 @@ class Collective:
             terms: What else the specification holds; values JSON can hold.
             sinks: Where else records go.
             resume: Go on with the run in `directory`, with learners made as for its start.
+            privacy: What every proposal must keep to, or be refused (P3.5); None for no such term.
 
         Raises:
             ConfigError: Too few learners, a name or an object twice, schemas or models that
@@ -87,7 +89,7 @@ class Collective:
         """
         self._learners = list(learners)
         self.names = names_of(self._learners)
-        self._target = target
+        self._target, self._privacy = target, privacy
         self._name = str((terms or {}).get("name", ""))
         self.rules = Rules(
             exact_threshold(threshold),
@@ -119,9 +121,10 @@ class Collective:
         self._ledger, store = self._open(keys, clock)
         self._archive = Archive(store)
         grows = all_grow(self._learners)
-        specification = specification_of(
-            self.rules, model.digest, schema, {**terms, "target": self._target}, grows=grows
-        )
+        terms = {**terms, "target": self._target}
+        if self._privacy is not None:
+            terms["proposal_privacy"] = self._privacy.model_dump(mode="json")
+        specification = specification_of(self.rules, model.digest, schema, terms, grows=grows)
         origin = Origin(store.put(specification), self._archive.put(model), grows)
         journal = Journal(None if self.folder is None else self.folder.write_observation)
         members = {key.address: name for key, name in zip(keys, self.names, strict=True)}
@@ -132,7 +135,14 @@ class Collective:
         self._group = Group(
             [
                 Node(
-                    LocalWorker(learner, self._archive, origin.model, grows=grows, name=name),
+                    LocalWorker(
+                        learner,
+                        self._archive,
+                        origin.model,
+                        grows=grows,
+                        name=name,
+                        privacy=self._privacy,
+                    ),
                     key,
                     self._ledger,
                     origin,

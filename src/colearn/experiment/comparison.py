@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
+import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,8 +122,12 @@ def compare_model(plan: Plan, rounds: int, weights: NamedArrays | None) -> Compa
         # A learner alone has the rows it has; the group has warned of few vote rows already.
         warnings.simplefilter("ignore", ColearnWarning)
         together = _together(plan, weights)
-        learners = tuple(_alone(plan, place, turns, together) for place in range(len(plan.names)))
-        pooled = _pooled(plan, rounds)
+        with tempfile.TemporaryDirectory(prefix="colearn-") as place:
+            # Under privacy each of them spends a budget of its own, as if it were alone.
+            plan = replace(plan, spends=Path(place))
+            count = range(len(plan.names))
+            learners = tuple(_alone(plan, each, turns, together) for each in count)
+            pooled = _pooled(plan, rounds)
     return Comparison(together, pooled, learners, len(plan.division.test))
 
 
@@ -136,10 +142,13 @@ def _together(plan: Plan, weights: NamedArrays | None) -> float:
 def _alone(plan: Plan, place: int, turns: int, together: float) -> Alone:
     site, name = plan.division.sites[place], plan.names[place]
     everything = np.concatenate([site.train, site.vote])
-    learner = plan.honest(everything, site.vote, name, **_undamped(plan))
+    private = plan.comparable(f"{name}-alone", everything, turns)
+    learner = plan.honest(everything, site.vote, name, **_undamped(plan), **private)
     _train(learner, turns)
     alone = _test_score(learner)
-    early = _early_stopped(plan.honest(site.train, site.vote, name, **_undamped(plan)))
+    private = plan.comparable(f"{name}-early", site.train, turns)
+    learner = plan.honest(site.train, site.vote, name, **_undamped(plan), **private)
+    early = _early_stopped(learner)
     return Alone(name, len(everything), name in plan.liars, alone, early, together - alone)
 
 
@@ -160,7 +169,9 @@ def _early_stopped(learner: MachineLearningInterface) -> float:
 
 def _pooled(plan: Plan, proposals: int) -> float:
     rows = plan.division.pooled
-    learner = plan.honest(rows, plan.division.sites[0].vote, "pooled", **_undamped(plan))
+    private = plan.comparable("pooled", rows, proposals)
+    vote = plan.division.sites[0].vote
+    learner = plan.honest(rows, vote, "pooled", **_undamped(plan), **private)
     _train(learner, proposals)
     return _test_score(learner)
 
@@ -171,6 +182,9 @@ def _train(learner: MachineLearningInterface, proposals: int) -> int:
         try:
             proposal = learner.mli_propose_weights()
         except LearnerError:
+            return done
+        summary = proposal.training_summary
+        if summary is not None and summary.error_code is not None:
             return done
         learner.mli_accept_weights(proposal)
     return proposals

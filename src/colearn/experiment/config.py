@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from colearn.core import exact_threshold
 from colearn.core.rules import DURATION_MAX_S
 from colearn.errors import ConfigError
+from colearn.experiment.privacy import PrivacyConfig
 from colearn.experiment.toml import key_of, parse_toml, read_toml
 
 __all__ = ["ExperimentConfig", "load_config", "parse_config"]
@@ -123,6 +124,7 @@ class ExperimentConfig(_Section):
     learner: LearnerConfig = LearnerConfig()
     vote: VoteConfig = VoteConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     hostile: HostileConfig = HostileConfig()
     ledger: LedgerConfig = LedgerConfig()
     phases: PhasesConfig = PhasesConfig()
@@ -130,7 +132,7 @@ class ExperimentConfig(_Section):
     def terms(self) -> dict[str, Any]:
         """Return what the specification holds of the experiment (6.1) beside its rules."""
         # Where the calls are ordered is no part of what was agreed on; the phases are rules.
-        apart = {"ledger", "phases"}
+        apart = {"ledger", "phases", *(() if self.privacy.asked else ("privacy",))}
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=apart)
 
     def to_toml(self) -> str:
@@ -206,9 +208,12 @@ def _suggestion(location: Sequence[int | str]) -> str:
     model: type[BaseModel] = ExperimentConfig
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
+        # A section that may be left out is annotated as itself or None.
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
             return ""
-        model = field.annotation
+        model = found[0]
     known = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known here: {', '.join(known)}."

@@ -78,7 +78,7 @@ def export_run(
         )
     found = _accepted(folder, round_number)
     weights = Archive(DirectoryStore(folder / "blobs")).get(found.digest)
-    prepared = plan(load_config(folder / "experiment.toml"))
+    prepared = plan(load_config(folder / "experiment.toml"), folder / "privacy")
     model = Certified(found.round_number, weights, f"{found.ledger}/{EXPERIMENT}", found.head)
     return export_certified(
         model,

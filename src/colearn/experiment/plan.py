@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy.typing as npt
 from colearn.errors import ColearnError, ConfigError
 from colearn.experiment.config import ExperimentConfig
 from colearn.experiment.hostile import VoteInverter
-from colearn.interface import MachineLearningInterface
+from colearn.experiment.noised_moments import noised_moments
+from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.preprocess import Scaling, local_moments, shared_scaling
-from colearn.tasks import Division, Split, Task, divide
+from colearn.privacy import Privacy, fingerprint
+from colearn.tasks import Division, Site, Split, Task, divide
 
-__all__ = ["Plan", "imported", "plan", "task_of"]
+__all__ = ["Plan", "imported", "plan", "proposal_privacy_of", "task_of"]
 
 _FIRST_NAMES = ("ada", "ben", "cleo", "dan", "eve", "fay", "gus", "hana", "ivo", "june")
 _LIAR_NAME = "mallory"
@@ -36,6 +39,7 @@ class Plan:
         names: The learners, in join order.
         liars: Those of them that lie.
         own_seed: Decides what a single learner draws, where it is not the experiment's seed.
+        spends: The folder of the members' records of spends; None for the machine's own.
     """
 
     config: ExperimentConfig
@@ -45,6 +49,7 @@ class Plan:
     names: tuple[str, ...]
     liars: frozenset[str]
     own_seed: int | None = None
+    spends: Path | None = None
 
     def group(self) -> list[MachineLearningInterface]:
         """Return the learners of the collective; those that lie included."""
@@ -53,19 +58,61 @@ class Plan:
     def honest(
         self, train: npt.NDArray[Any], vote: npt.NDArray[Any], name: str, **settings: Any
     ) -> MachineLearningInterface:
-        """Return an honest learner with the given rows, for comparisons."""
+        """Return an honest learner with the given rows, for comparisons; it votes openly."""
         return self._learner(train, self.task.y[train], vote, name, settings)
+
+    def privacy_of(self, name: str, rows: npt.NDArray[Any]) -> Privacy | None:
+        """Return what a member's proposals and votes may reveal; None for no such limit."""
+        config, votes = self.config, self.config.privacy.votes
+        if not config.privacy.asked:
+            return None
+        return Privacy(
+            proposals=proposal_privacy_of(config),
+            votes=None if votes is None else votes.config(config.rounds),
+            directory=None if self.spends is None else self.spends / name,
+            # Of the rows as they are, so that the record is one whatever they are scaled by.
+            dataset=fingerprint((self.task.X[rows], self.task.y[rows])),
+        )
+
+    def comparable(self, name: str, rows: npt.NDArray[Any], proposals: int) -> dict[str, Any]:
+        """Return the settings of a learner that trains with the group's budget, by itself.
+
+        Args:
+            name: Of its record of spends.
+            rows: It trains on.
+            proposals: How many its budget is meant for.
+        """
+        agreed = proposal_privacy_of(self.config)
+        if agreed is None:
+            return {}
+        agreed = agreed.model_copy(update={"planned_proposals": proposals})
+        directory = None if self.spends is None else self.spends / name
+        settings: dict[str, Any] = {"privacy": Privacy(proposals=agreed, directory=directory)}
+        if self.task.groups is not None and agreed.unit.kind == "user":
+            vote = self.division.sites[0].vote
+            settings["users"] = (self.task.groups[rows], self.task.groups[vote])
+        return settings
 
     def member(self, place: int) -> MachineLearningInterface:
         """Return the learner that has this place in join order; a liar if it lies."""
         site, name = self.division.sites[place], self.names[place]
         labels = self.task.y[site.train]
+        settings = self._private_settings(site, name)
         if name not in self.liars:
-            return self._learner(site.train, labels, site.vote, name, {})
+            return self._learner(site.train, labels, site.vote, name, settings)
         damping = {"damping": self.config.hostile.damping}
         return VoteInverter(
-            self._learner(site.train, self._reversed(labels), site.vote, name, damping)
+            self._learner(site.train, self._reversed(labels), site.vote, name, settings | damping)
         )
+
+    def _private_settings(self, site: Site, name: str) -> dict[str, Any]:
+        privacy = self.privacy_of(name, np.concatenate([site.train, site.vote]))
+        if privacy is None:
+            return {}
+        groups = self.task.groups
+        if groups is None or "user" not in self.config.privacy.units:
+            return {"privacy": privacy}
+        return {"privacy": privacy, "users": (groups[site.train], groups[site.vote])}
 
     def _reversed(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the labels a liar trains on: the last class for the first, and so on."""
@@ -102,11 +149,17 @@ class Plan:
         return learner
 
 
-def plan(config: ExperimentConfig) -> Plan:
+def plan(config: ExperimentConfig, spends: Path | None = None) -> Plan:
     """Load the task, deal its rows and scale them.
+
+    Args:
+        config: The experiment.
+        spends: The folder of the members' records of spends and of what they released; None for
+            the machine's own.
 
     Raises:
         ConfigError: Something in the file does not fit; names the key.
+        PrivacyError: Shared moments are private, and cannot be released.
     """
     task = task_of(config)
     division = divide(
@@ -117,8 +170,14 @@ def plan(config: ExperimentConfig) -> Plan:
         vote_share=config.vote.share,
     )
     names, liars = _names(config, task)
-    scaling = _scaling(config, task, division)
-    return Plan(config, task, division, scaling.apply(task.X), names, liars)
+    scaling = _scaling(config, task, division, names, spends)
+    return Plan(config, task, division, scaling.apply(task.X), names, liars, spends=spends)
+
+
+def proposal_privacy_of(config: ExperimentConfig) -> DiffPrivConfig | None:
+    """Return what every proposal of an experiment must keep to; None for no such term."""
+    asked = config.privacy.proposals
+    return None if asked is None else asked.config(config.rounds, config.task.split.learners)
 
 
 def task_of(config: ExperimentConfig) -> Task:
@@ -183,10 +242,20 @@ def _learner_seed(seed: int, name: str, names: tuple[str, ...]) -> int:
     return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
 
 
-def _scaling(config: ExperimentConfig, task: Task, division: Division) -> Scaling:
+def _scaling(
+    config: ExperimentConfig,
+    task: Task,
+    division: Division,
+    names: Sequence[str],
+    spends: Path | None,
+) -> Scaling:
     if config.preprocess.use == "shared":
-        sites = [np.concatenate([site.train, site.vote]) for site in division.sites]
-        return shared_scaling([local_moments(task.X[rows]) for rows in sites])
+        rows = [np.concatenate([site.train, site.vote]) for site in division.sites]
+        sites = [task.X[own] for own in rows]
+        if config.privacy.asked:
+            datasets = [fingerprint((task.X[own], task.y[own])) for own in rows]
+            return shared_scaling(noised_moments(config, sites, datasets, names, spends))
+        return shared_scaling([local_moments(X) for X in sites])
     if config.preprocess.use == "none" or task.scaling is None:
         return Scaling.identity(task.X.shape[1])
     return task.scaling

@@ -27,11 +27,11 @@ from colearn.privacy import (
     ZeroConcentrated,
     default_directory,
     fingerprint,
-    gaussian,
     rho_for,
     source_of,
     split_digest,
 )
+from colearn.privacy.randomness import gaussian
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
 
@@ -279,7 +279,7 @@ def _checked_users(
             f"rows, got {own.shape} and {voting.shape}."
         )
     both = np.intersect1d(own, voting)
-    if len(both) and any(each.unit.kind == "user" for each in configs):
+    if len(both) and len(configs) == 2 and any(each.unit.kind == "user" for each in configs):
         raise ConfigError(
             f"User {both[0]!r} has training and vote rows, so its votes and training add up.",
             hint="Divide by user: all rows of one person into one of the two sets.",

@@ -55,8 +55,9 @@ def _worker(folder: NodeFolder) -> LocalWorker:
     archive = Archive(DirectoryStore(folder.blobs))
     origin = folder.agreed()
     return LocalWorker(
-        learner, archive, origin.model, grows=origin.grows, name=folder.name, proposals=folder
-    )
+        learner, archive, origin.model, grows=origin.grows, name=folder.name, proposals=folder,
+        privacy=folder.terms().proposal_privacy,
+    )  # fmt: skip
 
 
 def _pipes() -> tuple[queue.SimpleQueue[bytes], Callable[[bytes], None]]:

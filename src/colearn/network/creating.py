@@ -68,6 +68,12 @@ def found(config: ExperimentConfig) -> Founding:
     Raises:
         ConfigError: Something in the file does not fit; names the key.
     """
+    if config.preprocess.use == "shared" and config.privacy.asked:
+        raise ConfigError(
+            '[preprocess.use] "shared" with privacy needs moments that each member has noised, '
+            "which do not cross the network yet.",
+            hint='Write preprocess.use = "public" or "none".',
+        )
     prepared = plan(config) if config.preprocess.use == "shared" else _whole(config)
     site = prepared.division.sites[0]
     learner = prepared.honest(site.train, site.vote, prepared.names[0])

@@ -82,12 +82,19 @@ def check_local(terms: Terms, local: Local) -> None:
                 f"[{key}] decides the split of all, and this member has a share of it.",
                 hint=f"Leave out --share or {key}.",
             )
+    shared = terms.config.preprocess.use == "shared"
+    if shared and terms.config.privacy.asked:
+        raise ConfigError(
+            '[preprocess.use] "shared" with privacy needs moments that each member has noised, '
+            "which do not cross the network yet.",
+            hint='Use "public" or "none" in the experiment.',
+        )
     learners = terms.config.task.split.learners
     if local.share is not None and not 1 <= local.share <= learners:
         raise ConfigError(
             f"The experiment's split has the shares 1 to {learners}, got {local.share}."
         )
-    if local.share is None and terms.config.preprocess.use == "shared":
+    if local.share is None and shared:
         raise ConfigError(
             '[preprocess.use] "shared" needs the moments of all members, which do not cross the '
             "network yet.",

@@ -14,8 +14,9 @@ from colearn.core import Experiment, Rules, exact_threshold
 from colearn.core.machine import shortest_phase_s
 from colearn.errors import ConfigError
 from colearn.experiment.config import ExperimentConfig, parse_config
+from colearn.experiment.plan import proposal_privacy_of
 from colearn.experiment.specification import read_specification, specification_of
-from colearn.interface import MachineLearningInterface
+from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.preprocess import Scaling
 from colearn.schema import Schema
 
@@ -23,6 +24,9 @@ __all__ = ["Terms", "check_phases", "read_terms", "rules_of", "specify"]
 
 _SCALING = "scaling"
 """Where the terms of a network hold the public constants of its preprocessing (6.2)."""
+
+_PRIVACY = "proposal_privacy"
+"""Where the terms hold what every proposal must keep to, as the audit reads it (P3.5)."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RULES = frozenset(field.name for field in fields(Rules))
@@ -47,6 +51,11 @@ class Terms:
     grows: bool
     schema: Schema | None
     scaling: Scaling | None
+
+    @property
+    def proposal_privacy(self) -> DiffPrivConfig | None:
+        """What every proposal must keep to (P3.5); None for no such term."""
+        return proposal_privacy_of(self.config)
 
     def check_ledger(self, experiment: Experiment) -> None:
         """Refuse an experiment whose rules on the ledger are not those of the specification.
@@ -111,6 +120,9 @@ def specify(
         ConfigError: The terms hold something that JSON cannot.
     """
     terms = config.terms()
+    agreed = proposal_privacy_of(config)
+    if agreed is not None:
+        terms[_PRIVACY] = agreed.model_dump(mode="json")
     if scaling is not None:
         terms[_SCALING] = _written(scaling)
     schema = getattr(learner, "schema", None)
@@ -130,8 +142,12 @@ def read_terms(data: bytes) -> Terms:
     if not _DIGEST.fullmatch(model):
         raise _unknown("'model' must be a digest")
     schema = _schema(document.get("schema"))
-    apart = terms.get(_SCALING)
-    config = _config({name: value for name, value in terms.items() if name != _SCALING})
+    apart, private = terms.get(_SCALING), terms.get(_PRIVACY)
+    own = {_SCALING, _PRIVACY}
+    config = _config({name: value for name, value in terms.items() if name not in own})
+    agreed = proposal_privacy_of(config)
+    if private != (None if agreed is None else agreed.model_dump(mode="json")):
+        raise _unknown(f"{_PRIVACY!r} must say what its privacy says")
     return Terms(
         config=config,
         rules=_rules(document.get("rules")),

@@ -11,6 +11,7 @@ from typing import Any
 
 from colearn.core import Experiment, Rules, tolerance
 from colearn.crypto import checksum_address
+from colearn.experiment.statement import statement_of
 from colearn.network.joining import Offer
 from colearn.network.terms import Terms
 
@@ -46,7 +47,7 @@ def in_words(offer: Offer, address: str) -> list[tuple[str, str]]:
         ("scaling", _scaling(terms)),
         ("learner", f"{plain(config.learner.use)} {_settings(config.learner.settings)}"),
         ("model 0", offer.model.cid),
-        ("privacy", "none: weights, votes and outcomes are seen by all members"),
+        *_labelled("privacy", statement_of(config)),
     ]
     return lines
 
@@ -77,7 +78,7 @@ def as_document(offer: Offer, address: str) -> dict[str, Any]:
         "preprocess": terms.config.preprocess.use,
         "features": 0 if schema is None else len(schema.features),
         "classes": None if schema is None or schema.classes is None else list(schema.classes),
-        "privacy": None,
+        "privacy": terms.config.privacy.model_dump(mode="json", exclude_none=True) or None,
     }
 
 
@@ -146,6 +147,8 @@ def _voting(terms: Terms) -> str:
     vote = terms.config.vote
     if vote.mode == "classic":
         return "A voter approves what scores better on its own rows."
+    if terms.config.privacy.votes is not None:
+        return "A voter approves by chance, the likelier the better it is on its own rows."
     classes = ", every class counting alike" if vote.balanced else ""
     return f"A voter approves what is not worse on its own rows (z = {vote.z:g}){classes}."
 

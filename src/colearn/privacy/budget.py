@@ -14,7 +14,7 @@ from colearn.errors import (
 )
 from colearn.interface import DiffPrivBudget, DiffPrivConfig, ErrorCodes, TrainingSummary
 from colearn.privacy._entries import Partition
-from colearn.privacy.accountant import SampledGaussian, noise_multiplier_for
+from colearn.privacy.accountant import SampledGaussian, Spend, noise_multiplier_for
 from colearn.privacy.claim import config_digest
 from colearn.privacy.randomness import RandomSource, source_of
 from colearn.privacy.spends import PrivacyLedger
@@ -151,12 +151,25 @@ class ProposalBudget:
                 "planned_proposals.",
                 hint="Set planned_proposals to how often the learner may propose.",
             )
-        return noise_multiplier_for(
-            config.target_epsilon,
-            config.target_delta,
-            sampling_rate=self.sampling_rate,
-            count=config.planned_proposals * self.steps,
-        )
+        besides = self._ledger.besides(self._partition.split)
+        count = config.planned_proposals * self.steps
+
+        def noise(besides: tuple[Spend, ...]) -> float:
+            return noise_multiplier_for(
+                config.target_epsilon,
+                config.target_delta,
+                sampling_rate=self.sampling_rate,
+                count=count,
+                besides=besides,
+            )
+
+        try:
+            return noise(besides)
+        except ConfigError:
+            if not besides:
+                raise
+            # Other experiments have left nothing: each proposal will be refused when it is asked.
+            return noise(())
 
     def _source(self, turn: int) -> RandomSource:
         words = np.random.SeedSequence([self._seed, turn, _STREAM]).generate_state(1, np.uint64)

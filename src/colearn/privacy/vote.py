@@ -25,7 +25,7 @@ from colearn.errors import (
     SpendsUnavailableError,
 )
 from colearn.interface import VotePrivacyConfig
-from colearn.privacy.accountant import ZeroConcentrated, rho_for
+from colearn.privacy.accountant import Spend, ZeroConcentrated, rho_for
 from colearn.privacy.randomness import bernoulli_logistic, source_of
 from colearn.privacy.spends import Partition, PrivacyLedger
 
@@ -64,8 +64,15 @@ class VoteTerms:
     delta: float
 
 
-def vote_terms(config: VotePrivacyConfig, units_count: int) -> VoteTerms:
+def vote_terms(
+    config: VotePrivacyConfig, units_count: int, besides: tuple[Spend, ...] = ()
+) -> VoteTerms:
     """Return the numbers of one vote on a vote set of `units_count` units.
+
+    Args:
+        config: What may be spent, and on how many votes.
+        units_count: Units of the vote set.
+        besides: What the same units have spent elsewhere; the planned votes share the rest.
 
     Raises:
         ConfigError: There is no unit, or so many votes are planned that none can say anything.
@@ -74,7 +81,7 @@ def vote_terms(config: VotePrivacyConfig, units_count: int) -> VoteTerms:
         raise ConfigError(f"A vote needs a vote set, got {units_count} units.")
     delta = config.delta or min(DELTA_MOST, 1 / (UNITS_PER_DELTA * units_count))
     clip = config.clip or (1.0 if units_count >= LARGE_SET else 0.5)
-    e0 = _e0(config, delta)
+    e0 = _e0(config, delta, besides)
     rho = math.nextafter(float(e0**2 / 8), math.inf)
     return VoteTerms(e0, rho, _margin(config, e0), clip, delta)
 
@@ -112,7 +119,7 @@ class PrivateVoting:
         """Work out what one vote may reveal."""
         self.config = config
         self.units_count = units_count
-        terms = vote_terms(config, units_count)
+        terms = vote_terms(config, units_count, ledger.besides(partition.split))
         self.e0, self.margin, self.rho = terms.e0, terms.margin, terms.rho
         self.clip, self.delta = terms.clip, terms.delta
         self._ledger = ledger
@@ -165,9 +172,14 @@ class PrivateVoting:
         return bernoulli_logistic(self.e0 * (total - self.margin), source)
 
 
-def _e0(config: VotePrivacyConfig, delta: float) -> Fraction:
-    """Return sqrt(8 rho / votes), rounded down so that all planned votes fit for certain."""
-    rho = Fraction(rho_for(config.epsilon, delta))
+def _e0(config: VotePrivacyConfig, delta: float, besides: tuple[Spend, ...]) -> Fraction:
+    """Return sqrt(8 rho / votes), rounded down so that all planned votes fit for certain.
+
+    Where other experiments have left nothing, it is as if they had not: each vote will abstain.
+    """
+    rho = Fraction(
+        rho_for(config.epsilon, delta, besides=besides) or rho_for(config.epsilon, delta)
+    )
     square = 8 * rho * RATE_GRID**2 / config.planned_votes
     steps = math.isqrt(math.floor(square)) - 1
     if steps < 1:

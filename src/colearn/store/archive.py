@@ -42,20 +42,24 @@ class Archive:
         self._parcel: Parcel | None = None
 
     def freeze(
-        self, arrays: Mapping[str, npt.NDArray[Any]], like: Layout | None = None
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        like: Layout | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> NamedArrays:
         """Copy named arrays to where nobody changes them, and check them; `put` stores them.
 
         Args:
             arrays: Name to numpy array.
             like: A form the arrays are likely to have.
+            metadata: Short text that travels with them.
 
         Raises:
             WeightsError: As `colearn.weights.freeze`.
             StoreError: They cannot be written.
         """
         self._drop_parcel()
-        spread = Spread.of(arrays, limits=self.limits, like=like)
+        spread = Spread.of(arrays, metadata or {}, self.limits, like)
         if not isinstance(self.store, DirectoryStore) or spread.size < MAPPED_BYTES_MIN:
             return spread.closed(b"".join(spread.pieces))
         parcel = self.store.pack(spread.pieces)
