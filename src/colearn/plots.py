@@ -17,7 +17,7 @@ from colearn.core import Ballot, Outcome
 from colearn.errors import ColearnError
 from colearn.experiment import Comparison, RoundRecord
 
-__all__ = ["draw_run"]
+__all__ = ["draw_privacy", "draw_run"]
 
 _ACCEPTED, _REJECTED, _PLAIN = "#2a9d55", "#d1495b", "#4c78a8"
 _CELLS = {
@@ -57,6 +57,48 @@ def draw_run(
         axes[1, 1].set_axis_off()
     else:
         _draw_comparison(axes[1, 1], comparison)
+    _save(figure, path)
+
+
+def draw_privacy(
+    epsilons: Sequence[float], target: float, e0: float, units: int, path: Path
+) -> None:
+    """Draw what votes are worth, and what proposals spend, as a PNG.
+
+    Args:
+        epsilons: Of a learner after each of its proposals.
+        target: Of all of them.
+        e0: Of one vote; the margin is ln 3 / e0.
+        units: Of the vote set.
+        path: Where to write it.
+
+    Raises:
+        ColearnError: The file cannot be written.
+    """
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    reach = 6 / (e0 * units)
+    improvements = np.linspace(-reach / 2, reach, 301)
+    left.plot(improvements, 1 / (1 + 3 * np.exp(-e0 * units * improvements)), color=_PLAIN)
+    left.axvline(0, color="#c9c9c9", linewidth=1)
+    left.set(
+        title=f"votes: {units} units, e0 {e0:.3g}",
+        xlabel="mean clipped improvement, in clips",
+        ylabel="chance that a voter approves",
+        ylim=(0, 1),
+    )
+    right.plot(range(1, len(epsilons) + 1), epsilons, marker=".", color=_PLAIN)
+    right.axhline(target, color=_REJECTED, linestyle="--", label=f"target {target:g}")
+    right.set(title="proposals", xlabel="proposals of a learner", ylabel="epsilon", ylim=(0, None))
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(loc="lower right")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, dpi=110, format="png", metadata={"Software": None})
     except OSError as error:

@@ -15,6 +15,7 @@ from colearn.cli.join import app as join_app
 from colearn.cli.key import app as key_app
 from colearn.cli.ledger import app as ledger_app
 from colearn.cli.nodes import app as nodes_app
+from colearn.cli.privacy import app as privacy_app
 from colearn.cli.tls import CaFile, TlsCert, TlsKey, tls_of
 from colearn.errors import ConfigError, MissingExtraError
 
@@ -32,6 +33,7 @@ app.add_typer(join_app)
 app.add_typer(nodes_app)
 app.add_typer(key_app, name="key")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(privacy_app, name="privacy")
 
 _Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything random.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

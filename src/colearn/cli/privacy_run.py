@@ -1,0 +1,46 @@
+"""What an audit of privacy reads of a run, or of an experiment file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from colearn.audit.privacy import AuditedRun
+from colearn.audit.spends import SUFFIX, Target
+from colearn.experiment import load_config
+
+__all__ = ["audited_run"]
+
+_VOTE_DELTA = 1e-6
+"""Where the experiment says none, a learner takes this or less."""
+
+
+def audited_run(where: Path | None) -> AuditedRun:
+    """Return what is known of `where`; of nothing, the code alone is audited.
+
+    Raises:
+        ConfigError: There is no experiment in it, or it cannot be read.
+    """
+    if where is None:
+        return AuditedRun("the installed code")
+    config = load_config(where / "experiment.toml" if where.is_dir() else where)
+    records = sorted((where / "privacy").glob(f"*/*{SUFFIX}")) if where.is_dir() else []
+    proposals, votes = config.privacy.proposals, config.privacy.votes
+    noise: dict[str, str] = {}
+    targets: dict[str, Target] = {}
+    units = []
+    if proposals is not None:
+        noise["proposals"] = proposals.noise
+        targets["train"] = Target(proposals.target_epsilon, proposals.target_delta)
+        units.append(proposals.privacy_unit())
+    if votes is not None:
+        noise["votes"] = votes.noise
+        delta = votes.delta or _VOTE_DELTA
+        targets["vote"] = Target(votes.epsilon, delta)
+        targets["test"] = Target(votes.test_epsilon, delta)
+        units.append(votes.privacy_unit())
+    told = dict.fromkeys(
+        f"{unit.kind}, neighbours by {unit.adjacency.replace('_', ' ')}"
+        + (f", {unit.max_records_per_user} records a user" if unit.kind == "user" else "")
+        for unit in units
+    )
+    return AuditedRun(str(where), noise, "; ".join(told), targets, records)

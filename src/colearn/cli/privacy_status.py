@@ -1,0 +1,93 @@
+"""What has been spent, by the records in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from colearn.errors import ConfigError, SpendsCorruptError
+from colearn.privacy.spends import Partition, PrivacyLedger, SpendEntry
+
+__all__ = ["DatasetStatus", "PartStatus", "read_status"]
+
+SUFFIX = ".spends.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """What one part of a dataset has given away.
+
+    Attributes:
+        split: How the dataset was divided.
+        name: "train", "vote" or "test".
+        spends: How often something was spent on it.
+        epsilon: Of everything that may have touched its records, other splits included.
+    """
+
+    split: str
+    name: str
+    spends: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatus:
+    """One record of spends.
+
+    Attributes:
+        dataset: Its fingerprint or name.
+        path: The file.
+        fault: What is wrong with it; empty if nothing is.
+        parts: Its partitions, in order of their names.
+        votes: Votes that are kept.
+    """
+
+    dataset: str
+    path: str
+    fault: str = ""
+    parts: list[PartStatus] = field(default_factory=list)
+    votes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a document."""
+        return asdict(self)
+
+
+def read_status(directory: Path, delta: float) -> list[DatasetStatus]:
+    """Read every record of spends in a folder; a damaged one is told, not raised.
+
+    Args:
+        directory: The folder.
+        delta: At which epsilon is meant.
+
+    Raises:
+        ConfigError: There is no such folder.
+        SpendsUnavailableError: A record cannot be read.
+        MissingExtraError: The extra `privacy` is not installed.
+    """
+    if not directory.is_dir():
+        raise ConfigError(
+            f"There is no folder {directory}.",
+            hint="Name the folder of the records of spends; nothing was spent by default.",
+        )
+    return [_read(path, delta) for path in sorted(directory.glob(f"*{SUFFIX}"))]
+
+
+def _read(path: Path, delta: float) -> DatasetStatus:
+    dataset = path.name.removesuffix(SUFFIX)
+    try:
+        ledger = PrivacyLedger.open(path.parent, dataset)
+        ledger.verify()
+        entries = ledger.entries()
+    except (SpendsCorruptError, ConfigError) as error:
+        return DatasetStatus(dataset, str(path), fault=str(error))
+    counts: dict[Partition, int] = {}
+    for entry in entries:
+        if isinstance(entry, SpendEntry):
+            counts[entry.partition] = counts.get(entry.partition, 0) + 1
+    parts = [
+        PartStatus(part.split, part.name, count, ledger.consumed(part, delta))
+        for part, count in sorted(counts.items(), key=lambda item: (item[0].split, item[0].name))
+    ]
+    return DatasetStatus(dataset, str(path), parts=parts, votes=len(entries) - sum(counts.values()))
