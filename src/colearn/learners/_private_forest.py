@@ -77,7 +77,9 @@ class PrivateGrowth:
             PrivacyError: A bound does not hold; nothing is released of that tree.
         """
         rng = np.random.default_rng(seed)
-        rows = np.asarray(X, np.float32)
+        with np.errstate(over="ignore"):
+            # As scikit-learn reads them when it predicts; what is too large lies beyond any split.
+            rows = np.asarray(X, np.float32)
         trees = []
         for batch in training.batches():
             feature, threshold = self._splits(rng)
