@@ -173,8 +173,13 @@ class Guards:
             return _tensor(module(X))
 
     def _check_rows(self, X: Tensor) -> None:
-        self._check_apart(X)
-        self._check_history(X)
+        outputs = self._outputs(X)
+        self._check_apart(X, outputs)
+        if not _equal(outputs, self._outputs(X, before=X.flip(0))):
+            raise ConfigError(
+                "What the module puts out depends on the rows of earlier batches.",
+                hint="Keep nothing from one batch to the next.",
+            )
         if X.is_floating_point():
             self._check_slopes(X)
 
@@ -203,18 +208,11 @@ class Guards:
                     hint=f"Keep no statistics of rows. {_HINT}",
                 )
 
-    def _check_history(self, X: Tensor) -> None:
-        if not _equal(self._outputs(X), self._outputs(X, before=X.flip(0))):
-            raise ConfigError(
-                "What the module puts out depends on the rows of earlier batches.",
-                hint="Keep nothing from one batch to the next.",
-            )
-
-    def _check_apart(self, X: Tensor) -> None:
+    def _check_apart(self, X: Tensor, outputs: Tensor) -> None:
         """Replace a row, and look whether the outputs of others stay what they were."""
         for row in (0, len(X) - 1):
             for other in self._replacements(X, row):
-                if not _equal_but(self._outputs(X), self._outputs(other), row):
+                if not _equal_but(outputs, self._outputs(other), row):
                     raise self._mixed(X, other, row)
 
     def _replacements(self, X: Tensor, row: int) -> Iterator[Tensor]:
@@ -239,8 +237,10 @@ class Guards:
             return
         for row in range(len(X)):
             value = (outputs[row] * weights[row]).sum()
-            slope: Tensor | None
-            (slope,) = torch.autograd.grad(value, rows, retain_graph=True, allow_unused=True)
+            slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
+                value, rows, retain_graph=True, allow_unused=True
+            )
+            slope = slopes[0]
             if slope is None:
                 continue
             own = slope[row].abs().max()
