@@ -194,11 +194,9 @@ class ChainedLines(Generic[Line]):
         """Say whether only the line break of the last line is missing; its spend counts then."""
         if len(rest) > LINE_BYTES_MAX:
             raise _corrupt(self.path, None, "its last line is too long")
-        # A writer that was stopped leaves the beginning of a line, and nothing behind its end.
-        seal = _SEAL.search(rest)
-        if seal is not None and seal.end() != len(rest):
-            raise _corrupt(self.path, None, "something follows its last line")
-        return seal is not None
+        # A writer that was stopped leaves the beginning of a line. With an end, it is a line, and
+        # refused as such if anything follows that end.
+        return _SEAL.search(rest) is not None
 
     def _take_over(self, complete: list[bytes], *, anew: bool) -> None:
         known = 0 if anew or not self._last else len(self.lines) + 1
