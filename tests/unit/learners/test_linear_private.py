@@ -327,3 +327,14 @@ def test_settings_pass_privacy_through():
         **settings,
     )
     assert learner.mli_propose_weights().weights["coef"].shape == (3, 5)
+
+
+def test_an_empty_batch_is_released_too():
+    X, y, model = rows_of()
+    family = family_of(SGDClassifier(loss="log_loss", penalty=None, **CONSTANT), classes=range(3))
+    # A row is in one of the steps with a chance of 4e-8.
+    training = training_of(12, bound=1.0, rate=1e-9, steps=3, noise=0.0)
+    trained = family.fit_privately(model, X, y, training, 0)
+    assert trained["coef"] == pytest.approx(model["coef"])
+    noisy = training_of(12, bound=1.0, rate=1e-9, steps=3, noise=1.0)
+    assert (family.fit_privately(model, X, y, noisy, 0)["coef"] != model["coef"]).all()
