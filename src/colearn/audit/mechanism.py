@@ -23,6 +23,7 @@ Release = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float64]]
 """Which canaries are in, (canaries,), to the released update on each one's coordinate."""
 
 _DRAWS = 3
+_COINS = 0x636F696E
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def audit_mechanism(release: Release, settings: Settings) -> MechanismAudit:
     Raises:
         MissingExtraError: The extra `privacy` is not installed.
     """
-    coins = np.random.default_rng(settings.seed)
+    # A stream of its own: a simulation of the same seed must not draw these coins for its noise.
+    coins = np.random.default_rng([settings.seed, _COINS])
     noise = settings.noise_multiplier
     epsilon = epsilon_of([SampledGaussian(noise, 1.0, 1)], settings.delta)
     auc = NormalDist().cdf(1 / (noise * math.sqrt(2)))

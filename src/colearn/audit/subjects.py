@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,16 @@ from colearn.privacy.settings import Privacy
 from colearn.privacy.training import PrivateTraining
 from colearn.schema import Schema
 
-__all__ = ["CLIP", "LearnerMaker", "engine", "linear", "of_learner", "torch"]
+__all__ = [
+    "CLIP",
+    "LearnerMaker",
+    "engine",
+    "linear",
+    "linear_maker",
+    "of_learner",
+    "torch",
+    "torch_maker",
+]
 
 CLIP = 0.5
 """The clipping bound; not 1, so that a factor of it that is missing shows."""
@@ -115,23 +125,7 @@ def linear(settings: Settings, noise: Literal["secure", "simulation"] = "secure"
     Raises:
         MissingExtraError: The extra `sklearn` is not installed.
     """
-    try:
-        from colearn.learners.sklearn import SklearnLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-learn", extra="sklearn") from error
-
-    def make(**rows: Any) -> Any:
-        return SklearnLearner.from_settings(
-            Schema.of(settings.canaries, None),
-            estimator="sklearn.linear_model:SGDRegressor",
-            penalty=None,
-            fit_intercept=False,
-            learning_rate="constant",
-            eta0=0.1,
-            **rows,
-        )
-
-    return of_learner(make, settings, noise)
+    return of_learner(linear_maker(settings.canaries), settings, noise)
 
 
 def torch(settings: Settings, noise: Literal["secure", "simulation"] = "secure") -> Release:
@@ -140,22 +134,46 @@ def torch(settings: Settings, noise: Literal["secure", "simulation"] = "secure")
     Raises:
         MissingExtraError: The extra `opacus` is not installed.
     """
+    return of_learner(torch_maker(settings.canaries), settings, noise)
+
+
+def linear_maker(canaries: int) -> LearnerMaker:
+    """Return what makes learners on SGDRegressor with so many columns.
+
+    Raises:
+        MissingExtraError: The extra `sklearn` is not installed.
+    """
+    try:
+        from colearn.learners.sklearn import SklearnLearner  # noqa: PLC0415  (needs its extra)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("scikit-learn", extra="sklearn") from error
+    return partial(
+        SklearnLearner.from_settings,
+        Schema.of(canaries, None),
+        estimator="sklearn.linear_model:SGDRegressor",
+        penalty=None,
+        fit_intercept=False,
+        learning_rate="constant",
+        eta0=0.1,
+    )
+
+
+def torch_maker(canaries: int) -> LearnerMaker:
+    """Return what makes learners on one linear layer with so many columns.
+
+    Raises:
+        MissingExtraError: The extra `opacus` is not installed.
+    """
     try:
         from colearn.learners.torch import TorchLearner  # noqa: PLC0415  (needs its extra)
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", extra="opacus") from error
-
-    layer = {"in_features": settings.canaries, "out_features": 1, "bias": False}
-
-    def make(**rows: Any) -> Any:
-        return TorchLearner.from_settings(
-            Schema.of(settings.canaries, None),
-            module="torch.nn:Linear",
-            module_with=layer,
-            **rows,
-        )
-
-    return of_learner(make, settings, noise)
+    return partial(
+        TorchLearner.from_settings,
+        Schema.of(canaries, None),
+        module="torch.nn:Linear",
+        module_with={"in_features": canaries, "out_features": 1, "bias": False},
+    )
 
 
 def _update(learner: Any, canaries: int) -> npt.NDArray[np.float64]:
