@@ -80,4 +80,4 @@ def test_files_are_short_and_open_nothing_that_runs_code(path):
     assert text.count("\n") <= 400
     assert not re.search(r"^\s*(import|from) (pickle|joblib|dill|marshal)\b", text, re.MULTILINE)
     assert not re.search(r"(?<![.\w])(eval|exec)\(|torch\.load", text)
-    assert "print(" not in text or path.parent.name == "cli"
+    assert not re.search(r"(?<!\w)print\(", text) or path.parent.name == "cli"

@@ -44,13 +44,26 @@ DEMOS: dict[str, dict[str, Any]] = {
 }
 
 
-_PRIVATE: dict[str, Any] = {
-    "privacy": {
-        "proposals": {"target_epsilon": 8.0, "expected_batch_size": 64, "steps_per_proposal": 20},
-        "votes": {"epsilon": 8.0},
+_PRIVATE: dict[str, dict[str, Any]] = {
+    "digits": {
+        **DEMOS["digits"],
+        "task": {"use": "colearn.tasks:digits", "split": {"by": "iid", "learners": 5}},
+        "learner": {
+            "use": "colearn.learners:SklearnLearner",
+            "with": {**_SGD, "eta0": 1.0, "damping": 1.0},
+        },
+        "privacy": {
+            "proposals": {
+                "target_epsilon": 8.0,
+                "expected_batch_size": 64,
+                "steps_per_proposal": 20,
+            },
+            "votes": {"epsilon": 8.0},
+        },
     },
 }
-"""What ``--private`` adds. The sets are small for privacy, so the demo's budgets are wide."""
+"""What ``--private`` runs. 250 rows a learner are few for privacy, so its budgets are wide, and
+every learner has rows of all classes."""
 
 
 def demo_config(task: str, seed: int | None, *, private: bool = False) -> ExperimentConfig:
@@ -61,7 +74,11 @@ def demo_config(task: str, seed: int | None, *, private: bool = False) -> Experi
     """
     if task not in DEMOS:
         raise ConfigError(f"There is no demo on {task!r}.", hint=f"Use one of {', '.join(DEMOS)}.")
-    document = {"name": f"demo-{task}", "rounds": 20, "seed": seed or 0, **DEMOS[task]}
-    if private:
-        document |= _PRIVATE
+    demos = _PRIVATE if private else DEMOS
+    if task not in demos:
+        raise ConfigError(
+            f"There is no private demo on {task!r}: it has too few rows for privacy.",
+            hint=f"Use one of {', '.join(demos)}.",
+        )
+    document = {"name": f"demo-{task}", "rounds": 20, "seed": seed or 0, **demos[task]}
     return parse_config(document)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from colearn.core import Outcome
 from colearn.errors import ColearnWarning, ConfigError, LearnerError
 from colearn.experiment.collective import Collective
 from colearn.experiment.plan import Plan
@@ -106,7 +107,8 @@ def compare(plan: Plan, run: Collective) -> Comparison:
         plan: The experiment.
         run: Its collective, after its last round.
     """
-    return compare_model(plan, len(run.records_), None if run.score_ is None else run.weights_)
+    accepted = any(record.outcome is Outcome.ACCEPTED for record in run.records_)
+    return compare_model(plan, len(run.records_), run.weights_ if accepted else None)
 
 
 def compare_model(plan: Plan, rounds: int, weights: NamedArrays | None) -> Comparison:
