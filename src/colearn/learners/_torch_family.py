@@ -194,6 +194,11 @@ class TorchFamily:
             )
         self._private.require(config)
 
+    @property
+    def private_method(self) -> str:
+        """How private training computes gradients; empty before `require_private`."""
+        return self._private.method
+
     def private_length(self, units_count: int) -> tuple[int, int, float | None]:
         """Return batch size and steps of one proposal; its sampling rate follows from them."""
         batch, steps = self._training.batch_size, self._training.steps

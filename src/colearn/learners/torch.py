@@ -122,8 +122,8 @@ class TorchLearner(TemplateLearner):
                 started again starts them anew.
             dp_gradients: How private training computes the gradient of each row: "hooks" and
                 "ghost" by Opacus, which they need; "vmap" by PyTorch alone; "auto" takes "ghost"
-                where most parameters are in linear layers and embeddings, else "vmap", or the
-                first of the three that gets this module right.
+                where linear layers and embeddings have four fifths of the parameters, else
+                "vmap", and another one where that does not get this module right.
             model_seed: The experiment's seed of model 0, the same on every learner (6.1).
             seed: Makes its proposals repeatable; not shared with others.
             **settings: Those of `TemplateLearner`: name, mode, z, balanced, damping, metric,

@@ -285,7 +285,7 @@ def test_what_would_reveal_more_is_named(settings, agreed, message):
 
 
 def chosen(module=dense, **settings):
-    return family(module, **settings)[1]._private._method
+    return family(module, **settings)[1].private_method
 
 
 def test_the_default_is_the_first_method_that_is_right(monkeypatch):
