@@ -90,12 +90,12 @@ def plan(  # noqa: PLR0917  (a command's options)
         show_plan(made, plot)
 
 
-@app.command(epilog="Example: colearn privacy status runs/private-1/privacy/ada")
+@app.command(epilog="Example: colearn privacy status runs/private-1")
 @guarded
 def status(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="DIRECTORY", help="A folder of records of spends; yours."),
+        typer.Argument(metavar="DIRECTORY", help="A folder of records, or a run; yours."),
     ] = None,
     delta: _Delta = 1e-6,
     as_json: _Json = False,

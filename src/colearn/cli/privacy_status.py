@@ -13,6 +13,9 @@ __all__ = ["DatasetStatus", "PartStatus", "read_status"]
 
 SUFFIX = ".spends.jsonl"
 
+_PLACES = ("*", "*/*", "privacy/*/*")
+"""In a folder of records, in the folder of a run's members, and in a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
@@ -58,7 +61,7 @@ def read_status(directory: Path, delta: float) -> list[DatasetStatus]:
     """Read every record of spends in a folder; a damaged one is told, not raised.
 
     Args:
-        directory: The folder.
+        directory: A folder of records, or a run.
         delta: At which epsilon is meant.
 
     Raises:
@@ -71,7 +74,8 @@ def read_status(directory: Path, delta: float) -> list[DatasetStatus]:
             f"There is no folder {directory}.",
             hint="Name the folder of the records of spends; nothing was spent by default.",
         )
-    return [_read(path, delta) for path in sorted(directory.glob(f"*{SUFFIX}"))]
+    found = [path for where in _PLACES for path in directory.glob(f"{where}{SUFFIX}")]
+    return [_read(path, delta) for path in sorted(found)]
 
 
 def _read(path: Path, delta: float) -> DatasetStatus:
