@@ -61,12 +61,12 @@ def draw_run(
 
 
 def draw_privacy(
-    epsilons: Sequence[float], target: float, e0: float, units: int, path: Path
+    epsilons: Sequence[tuple[int, float]], target: float, e0: float, units: int, path: Path
 ) -> None:
     """Draw what votes are worth, and what proposals spend, as a PNG.
 
     Args:
-        epsilons: Of a learner after each of its proposals.
+        epsilons: Number of a learner's proposals, and epsilon after them.
         target: Of all of them.
         e0: Of one vote; the margin is ln 3 / e0.
         units: Of the vote set.
@@ -88,7 +88,7 @@ def draw_privacy(
         ylabel="chance that a voter approves",
         ylim=(0, 1),
     )
-    right.plot(range(1, len(epsilons) + 1), epsilons, marker=".", color=_PLAIN)
+    right.plot(*zip(*epsilons, strict=True), marker=".", color=_PLAIN)
     right.axhline(target, color=_REJECTED, linestyle="--", label=f"target {target:g}")
     right.set(title="proposals", xlabel="proposals of a learner", ylabel="epsilon", ylim=(0, None))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -50,7 +50,7 @@ def plan(  # noqa: PLR0917  (a command's options)
         float, typer.Option("--vote-epsilon", min=1e-3, max=1000, help="Of all votes of a learner.")
     ] = 2.0,
     votes: Annotated[
-        int | None, typer.Option("--votes", min=1, help="Votes planned; the rounds of others.")
+        int | None, typer.Option("--votes", min=1, help="Votes planned; one a round.")
     ] = None,
     threshold: Annotated[
         str, typer.Option("--threshold", help="More than this share must be for a proposal.")

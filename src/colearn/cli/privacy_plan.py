@@ -41,6 +41,9 @@ _FEATURES, _CLASSES, _SEEDS, _TEST_ROWS, _ROWS_MAX = 20, 5, 3, 2000, 20_000
 """The stand-in: Gaussian clusters, one a class, with rows up to a number that takes seconds."""
 
 _STEPS_MAX = 3000
+_TURNS_MAX = 10
+_PLAIN_RATE, _PRIVATE_RATE = 0.005, 0.5
+"""Each way learns at a rate that suits it: a private step is the mean of a whole batch."""
 _VOTE_ROWS = 8
 
 
@@ -58,7 +61,7 @@ class Asked:
         batch_size: Rows a step takes on average; None for a tenth of them.
         steps: Steps of a proposal.
         vote_epsilon: Of all votes of one learner.
-        votes: Votes that it is meant for; None for the rounds in which others propose.
+        votes: Votes that it is meant for; None for one a round.
         threshold: More than this share of the group must stand behind a proposal (P3.3).
     """
 
@@ -102,7 +105,7 @@ class TrainingPlan:
         sampling_rate: The chance of a row to be in a step.
         steps: Steps of a proposal.
         noise_multiplier: The noise, in units of the clipping bound.
-        epsilons: Epsilon after each proposal.
+        epsilons: Number of proposals, and epsilon after them; of many some are left out.
         noise_to_signal: The length of a proposal's noise over that of its gradients, at the least;
             with as many parameters as the stand-in's model.
         cost: On the stand-in; None where it would take too long.
@@ -113,7 +116,7 @@ class TrainingPlan:
     sampling_rate: float
     steps: int
     noise_multiplier: float
-    epsilons: tuple[float, ...]
+    epsilons: tuple[tuple[int, float], ...]
     noise_to_signal: float
     cost: Cost | None
 
@@ -203,8 +206,8 @@ def _training(asked: Asked) -> TrainingPlan:
         steps=asked.steps,
         noise_multiplier=noise,
         epsilons=tuple(
-            epsilon_of([SampledGaussian(noise, rate, turn * asked.steps)], delta)
-            for turn in range(1, proposals + 1)
+            (turn, epsilon_of([SampledGaussian(noise, rate, turn * asked.steps)], delta))
+            for turn in sorted({round(turn) for turn in np.linspace(1, proposals, _TURNS_MAX)})
         ),
         noise_to_signal=noise_to_signal(
             noise,
@@ -217,7 +220,7 @@ def _training(asked: Asked) -> TrainingPlan:
 
 
 def _voting(asked: Asked) -> VotePlan:
-    votes = asked.votes or max(1, asked.rounds - asked.rounds // asked.learners)
+    votes = asked.votes or asked.rounds
     config = VotePrivacyConfig(epsilon=asked.vote_epsilon, planned_votes=votes)
     terms = vote_terms(config, asked.vote_rows)
     harm = -HARM * asked.vote_rows
@@ -286,7 +289,7 @@ def _accuracies(
                 estimator="sklearn.linear_model:SGDClassifier",
                 loss="log_loss",
                 learning_rate="constant",
-                eta0=0.05,
+                eta0=_PLAIN_RATE if privacy is None else _PRIVATE_RATE,
                 damping=1.0,
                 train=(X[:rows], y[:rows]),
                 vote=(X[-_VOTE_ROWS:], y[-_VOTE_ROWS:]),

@@ -17,7 +17,6 @@ from colearn.cli.privacy_status import DatasetStatus
 __all__ = ["show_audit", "show_plan", "show_status"]
 
 _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NOT_DONE: "yellow"}
-_EPSILONS_SHOWN = 5
 
 
 def show_plan(plan: Plan, picture: Path | None) -> None:
@@ -82,11 +81,9 @@ def _of_training(plan: Plan) -> Iterable[tuple[str, str]]:
     rate = training.sampling_rate
     yield "proposals", f"{training.proposals} of {training.steps} steps, sampling rate {rate:.3g}"
     yield "noise multiplier", f"{training.noise_multiplier:.4g}"
-    shown = [f"{each:.3g}" for each in training.epsilons]
-    if len(shown) > _EPSILONS_SHOWN:
-        shown = [*shown[: _EPSILONS_SHOWN - 1], "...", shown[-1]]
+    ends = f"{training.epsilons[0][1]:.3g} after the first, {training.epsilons[-1][1]:.3g}"
     target = f"at delta {training.delta:.3g}; target {plan.asked.epsilon:g}"
-    yield "epsilon", f"{', '.join(shown)} after each proposal, {target}"
+    yield "epsilon", f"{ends} after all proposals, {target}"
     noise = f"{training.noise_to_signal:.3g} times the longest its gradients can be"
     yield "noise to signal", f"a proposal's noise is {noise}, for the stand-in's model"
     if cost is None:
