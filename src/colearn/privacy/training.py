@@ -162,6 +162,7 @@ class PrivateTraining:
         deviation = self.noise_multiplier * self.max_grad_norm * (1 + NORM_SLACK)
         noisy = {name: noised(value, deviation, self._source) for name, value in arrays.items()}
         self._batch = None
+        self._shapes = {name: value.shape for name, value in arrays.items()}
         self._released += 1
         return {name: value / self.expected_batch_size for name, value in noisy.items()}
 
@@ -188,10 +189,8 @@ class PrivateTraining:
 
     def _check(self, sums: Mapping[str, FloatArray], norms: FloatArray, batch: Batch) -> None:
         shapes = {name: value.shape for name, value in sums.items()}
-        if self._shapes is None:
-            self._shapes = shapes
         # Which parameters are released must not depend on the batch.
-        if not shapes or shapes != self._shapes:
+        if not shapes or self._shapes not in (None, shapes):
             raise PrivacyError(
                 f"Expected the sums of the same parameters in every step, {self._shapes}, got "
                 f"{shapes}. Nothing was released.",
