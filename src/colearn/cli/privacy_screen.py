@@ -68,7 +68,7 @@ def show_audit(report: PrivacyReport) -> None:
     for check in report.checks:
         for finding in check.findings:
             console.print(Text(f"{check.name}: {finding}", "red"), soft_wrap=True)
-            console.print(Text(f"  it shows that {check.proves}", "dim"), soft_wrap=True)
+            console.print(Text(f"  it is to show that {check.proves}", "dim"), soft_wrap=True)
     if report.passed:
         console.print(Text("Nothing was found against the claims.", "green"))
     else:
