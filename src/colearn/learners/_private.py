@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 
@@ -15,6 +16,7 @@ from colearn.interface import DiffPrivConfig, PrivacyUnit, TrainingSummary, Vote
 from colearn.learners._family import Arrays, Features, ModelFamily
 from colearn.learners._judging import Choice
 from colearn.learners._private_checks import check_private
+from colearn.learners._private_losses import PrivateLosses
 from colearn.learners._rows import LabelledRows
 from colearn.learners._scoring import Floats, Targets
 from colearn.privacy import (
@@ -86,7 +88,10 @@ class PrivateRows:
     Attributes:
         votes: Whether votes are private.
         proposals: Whether training is.
+        losses: Evaluates models on the vote and test rows.
     """
+
+    losses: PrivateLosses
 
     def __init__(
         self,
@@ -225,6 +230,7 @@ def guarded(
     seed: int,
     users: Users | None,
     weighs_classes: bool,
+    computing: Callable[[], AbstractContextManager[Any]],
 ) -> PrivateRows:
     """Check a learner's settings, and put its rows under guard.
 
@@ -238,6 +244,7 @@ def guarded(
         seed: Decides a simulation's noise, and nothing else.
         users: Whose each row is.
         weighs_classes: Whether class_weight is set.
+        computing: The surroundings in which the family predicts.
 
     Raises:
         ConfigError: A setting that reveals what privacy is to hide; or as `PrivateRows`.
@@ -245,9 +252,11 @@ def guarded(
     """
     train, vote, test = sets
     check_private(privacy, name, choice, schema, (train, vote), weighs_classes=weighs_classes)
-    return PrivateRows(
+    rows = PrivateRows(
         privacy, family, name=name, seed=seed, train=train, vote=vote, test=test, users=users
     )
+    rows.losses = PrivateLosses(family, choice.decides, vote, test, computing)
+    return rows
 
 
 def _private_family(family: ModelFamily, config: DiffPrivConfig, name: str) -> PrivateFamily:

@@ -157,6 +157,7 @@ class TemplateLearner(MachineLearningInterface):
             self._private = guarded(
                 privacy, family, sets, choice, schema,
                 name=name, seed=seed, users=users, weighs_classes=weighs,
+                computing=self._computing,
             )  # fmt: skip
 
     def begin_round(self, round_number: int) -> None:
@@ -281,29 +282,17 @@ class TemplateLearner(MachineLearningInterface):
     def _voted_privately(
         self, weights: Weights, proposed: NamedArrays, private: PrivateRows
     ) -> ProposedWeights:
-        vote, score = None, None
+        vote, score, losses = None, None, private.losses
         # Nobody asks the proposer, so its own rows are not asked either.
         if proposed.digest != self._proposed:
             vote = private.vote(
-                self._model.digest, proposed.digest, lambda: self._differences(proposed)
+                self._model.digest,
+                proposed.digest,
+                lambda: losses.differences(self._model, proposed),
             )
             if vote is not None:
-                score = private.noised_accuracy(lambda: self._correct(proposed))
+                score = private.noised_accuracy(lambda: losses.correct(proposed))
         return ProposedWeights(weights=weights, vote_score=math.nan, test_score=score, vote=vote)
-
-    def _differences(self, proposed: NamedArrays) -> Floats:
-        """Return loss(M) - loss(M') of each vote row, (rows,)."""
-        self._judged = (proposed, self._judge(proposed))
-        with np.errstate(all="ignore"):
-            return np.asarray(self.judge_current().losses - self._judged[1].losses)
-
-    def _correct(self, proposed: NamedArrays) -> npt.NDArray[np.bool_]:
-        """Say of each test row whether the proposal predicts its class, (rows,)."""
-        assert self._test is not None
-        with self._computing(), np.errstate(all="ignore"):
-            return np.asarray(
-                self._family.predict(proposed, self._test.X).best == self._test.y, np.bool_
-            )
 
     def _received(self, weights: Weights) -> NamedArrays:
         arrays = weights.weights
