@@ -80,6 +80,7 @@ def start(  # noqa: PLR0917  (a command's options)
     seat gives the invitation's link in place of a folder: then nothing but that is done.
     A node has its key and its certificates from when it joined.
     """
+    from colearn.experiment.statement import private_statement_of  # noqa: PLC0415
     from colearn.network.logs import NodeContext  # noqa: PLC0415
     from colearn.network.service import run_node  # noqa: PLC0415
     from colearn.network.serving import parse_door  # noqa: PLC0415
@@ -95,6 +96,8 @@ def start(  # noqa: PLR0917  (a command's options)
     tell = _teller(folder.invitation.experiment, signer.address, as_json=as_json)
     if not as_json:
         typer.echo(f"{folder.name} takes part; Ctrl-C stops it.")
+        for line in private_statement_of(folder.terms().config):
+            typer.echo(f"privacy  {line}")
     context = NodeContext(folder.name)
     with _log_on_stderr(context, as_json=log_json, verbose=verbose):
         run_node(

@@ -31,6 +31,7 @@ from colearn.errors import ColearnError, ColearnWarning, ConfigError
 from colearn.experiment import Comparison, ExperimentConfig, Plan, plan
 from colearn.experiment.comparison import compare_model
 from colearn.experiment.config import parse_config
+from colearn.experiment.statement import private_statement_of
 from colearn.ledger import Happening, Ledger
 from colearn.network.connect import open_ledger, open_ledger_at
 from colearn.network.invitation import HOSTED, Invitation
@@ -222,6 +223,8 @@ def _introduce(show: _Show, ledger: Ledger, invitation: Invitation) -> None:
     show.say(f"ledger   {invitation.ledger}, a server on this machine")
     for line in tolerance_lines(ledger.experiment(invitation.experiment).rules, len(names)):
         show.say(line)
+    for line in private_statement_of(show.config):
+        show.say(f"privacy  {line}")
 
 
 def _tell(show: _Show, comparison: Comparison, model: NamedArrays, head: str) -> None:

@@ -21,7 +21,7 @@ from colearn.experiment import (
     plan,
 )
 from colearn.experiment.plan import proposal_privacy_of
-from colearn.experiment.statement import statement_of
+from colearn.experiment.statement import private_statement_of
 
 __all__ = ["draw", "fresh_folder", "resume_experiment", "run_experiment"]
 
@@ -159,6 +159,6 @@ def _summary(
         "model": run.weights_.cid,
         "head": str(run.head_),
         "warnings": notes,
-        **({"privacy": statement_of(prepared.config)} if prepared.config.privacy.asked else {}),
+        **({"privacy": said} if (said := private_statement_of(prepared.config)) else {}),
         **({"monitored": monitored[0]} if any(monitored) else {}),
     }

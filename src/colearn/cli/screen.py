@@ -15,7 +15,7 @@ from rich.text import Text
 
 from colearn.core import Outcome
 from colearn.experiment import Collective, Comparison, Plan, RoundRecord
-from colearn.experiment.statement import statement_of
+from colearn.experiment.statement import private_statement_of
 
 __all__ = ["Screen", "comparison_table"]
 
@@ -104,9 +104,8 @@ class Screen:
             self._say("[yellow]warning: one silent member stops everything.[/yellow]")
         if self._run.rules.threshold < Fraction(1, 2):
             self._say("[yellow]warning: a minority decides at this threshold.[/yellow]")
-        if config.privacy.asked:
-            for line in statement_of(config):
-                self._say(f"[cyan]privacy: {line}[/cyan]")
+        for line in private_statement_of(config):
+            self._say(f"[cyan]privacy: {line}[/cyan]")
         for note in notes:
             self._say(f"[yellow]warning: {note}[/yellow]")
 

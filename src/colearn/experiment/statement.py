@@ -6,7 +6,7 @@ from colearn.experiment.config import ExperimentConfig
 from colearn.experiment.plan import proposal_privacy_of
 from colearn.interface import PrivacyUnit
 
-__all__ = ["NONE", "NOT_PRIVATE", "statement_of"]
+__all__ = ["NONE", "NOT_PRIVATE", "private_statement_of", "statement_of"]
 
 NONE = "none: weights, votes and scores are published as they are"
 
@@ -49,6 +49,11 @@ def statement_of(config: ExperimentConfig) -> list[str]:
         "another member."
     )
     return lines
+
+
+def private_statement_of(config: ExperimentConfig) -> list[str]:
+    """Return the same for an experiment that asks for privacy, and nothing for any other."""
+    return statement_of(config) if config.privacy.asked else []
 
 
 def _unit(unit: PrivacyUnit) -> str:
