@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from colearn.errors import ColearnError, ConfigError, WeightsError
+from colearn.interface import DiffPrivConfig
 from colearn.learners._family import Arrays, Features
 from colearn.learners._keras_architecture import KerasArchitecture
 from colearn.learners._keras_backend import as_array, keras, undisturbed
 from colearn.learners._keras_loss import KerasObjective
+from colearn.learners._keras_private import (
+    KerasSteps,
+    network_of,
+    private_fitting,
+    require_torch,
+)
 from colearn.learners._scoring import Floats, Predictions, Targets
+from colearn.learners._torch_private import RowForm
 from colearn.weights import NamedArrays
+
+if TYPE_CHECKING:
+    from colearn.privacy import PrivateTraining
 
 __all__ = ["KerasFamily", "KerasTraining", "OptimizerFactory"]
 
@@ -66,9 +77,14 @@ class KerasFamily:
 
     grows = False
     damping = 1.0
+    trains_privately = True
 
     def __init__(
-        self, architecture: KerasArchitecture, objective: KerasObjective, training: KerasTraining
+        self,
+        architecture: KerasArchitecture,
+        objective: KerasObjective,
+        training: KerasTraining,
+        form: RowForm,
     ) -> None:
         """Put the parts together.
 
@@ -79,6 +95,7 @@ class KerasFamily:
         self._architecture = architecture
         self._objective = objective
         self._training = training
+        self._private = private_fitting(architecture, objective, form)
         self._kept: list[npt.NDArray[Any]] | None = None
         self._left: list[npt.NDArray[Any]] | None = None
         with undisturbed(0):
@@ -125,6 +142,49 @@ class KerasFamily:
             if self._training.keep_optimizer_state:
                 self._left = [as_array(variable.value) for variable in optimizer.variables]
             return self._architecture.arrays_of(network)
+
+    def require_private(self, config: DiffPrivConfig) -> None:
+        """Refuse a model or a setting that would reveal more; looks at no private row.
+
+        Raises:
+            ConfigError: Names the variable or the setting; or Keras computes with jax.
+        """
+        require_torch()
+        if self._training.clip_norm is not None:
+            raise ConfigError(
+                "clip_norm does not go with private training, which clips each row.",
+                hint="Leave it out; max_grad_norm is the bound.",
+            )
+        with undisturbed(0):
+            self._private.require(config)
+
+    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+        """Return batch size and steps of one proposal; its sampling rate follows from them."""
+        batch, steps = self._training.batch_size, self._training.steps
+        passes = self._training.epochs or 1
+        return batch, -(-units_count // batch) * passes if steps is None else steps, None
+
+    def fit_privately(
+        self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int
+    ) -> Arrays:
+        """Train by `training` alone; only trainable variables differ from `model` afterwards.
+
+        Raises:
+            PrivacyError: A bound does not hold; nothing is released.
+        """
+        self._left = None
+
+        def make(module: Any) -> KerasSteps:
+            network, optimizer = network_of(module), self._optimizer()
+            _reseed(network, seed)
+            self._restore(optimizer, network)
+            return KerasSteps(optimizer, module)
+
+        with undisturbed(seed):
+            arrays, state = self._private.fit(model, X, y, training, seed=seed, make=make)
+        if self._training.keep_optimizer_state:
+            self._left = state["variables"]
+        return arrays
 
     def keep(self) -> None:
         """Keep what the last training left in its optimizer; its result turned out well."""

@@ -54,6 +54,16 @@ class KerasObjective:
         """Whether rows may have weights: a loss of the user's own is a mean nobody can weigh."""
         return self._own_loss is None
 
+    @property
+    def classes_count(self) -> int:
+        """How many classes there are; 0 for regression."""
+        return self._classes_count
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether training depends on how many rows of each class there are."""
+        return self._log_prior is not None
+
     def training_loss(self, y: Targets) -> Callable[[Any, Any], Any]:
         """Return the loss of each row, as Keras calls it, to train on rows whose targets are `y`.
 

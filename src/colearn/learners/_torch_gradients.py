@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from colearn.errors import MissingExtraError, PrivacyError
 from colearn.learners._torch_compute import seeded
-from colearn.learners._torch_loss import Objective
 
 __all__ = [
     "METHODS",
     "Clipped",
     "ClippedGradients",
+    "RowLosses",
     "opacus_is_here",
     "plain_gradients",
     "trained",
@@ -42,6 +42,25 @@ large block of memory is fetched from the operating system anew."""
 
 Gradients = list[Tensor]
 """A tensor for each trained parameter, in the order of `trained`."""
+
+
+class RowLosses(Protocol):
+    """The loss that is trained, row by row."""
+
+    @property
+    def classes_count(self) -> int:
+        """How many classes there are; 0 for regression."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user wrote the loss, so that it takes one row alone."""
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether it depends on how many rows of each class there are."""
+
+    def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, (rows,)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ class ClippedGradients:
     alike = False
 
     def __init__(
-        self, method: str, module: nn.Module, objective: Objective, max_grad_norm: float
+        self, method: str, module: nn.Module, objective: RowLosses, max_grad_norm: float
     ) -> None:
         """Prepare the module; Opacus's methods put hooks into it.
 
@@ -177,7 +196,7 @@ def opacus_is_here() -> bool:
 
 
 def plain_gradients(
-    method: str, module: nn.Module, objective: Objective, X: Tensor, y: Tensor, *, seed: int
+    method: str, module: nn.Module, objective: RowLosses, X: Tensor, y: Tensor, *, seed: int
 ) -> list[dict[str, Tensor]]:
     """Return the gradient of each row by PyTorch alone: what a method is held against.
 
@@ -195,7 +214,7 @@ def plain_gradients(
 
 
 def _one_by_one(
-    module: nn.Module, objective: Objective, X: Tensor, y: Tensor
+    module: nn.Module, objective: RowLosses, X: Tensor, y: Tensor
 ) -> list[dict[str, Tensor]]:
     named = trained(module)
     outputs = module(X)
@@ -228,7 +247,7 @@ class _PerRow(Protocol):
 
 
 class _Vmap:
-    def __init__(self, module: nn.Module, objective: Objective) -> None:
+    def __init__(self, module: nn.Module, objective: RowLosses) -> None:
         self._parameters = trained(module)
 
         def loss(parameters: dict[str, Tensor], row: Tensor, target: Tensor) -> Tensor:
@@ -248,7 +267,7 @@ class _Vmap:
 
 
 class _Hooks:
-    def __init__(self, module: nn.Module, objective: Objective) -> None:
+    def __init__(self, module: nn.Module, objective: RowLosses) -> None:
         self._module = _opacus("GradSampleModule", module)
         self._objective = objective
         self._named = trained(module)
@@ -269,7 +288,7 @@ class _Hooks:
 
 
 class _Ghost:
-    def __init__(self, module: nn.Module, objective: Objective) -> None:
+    def __init__(self, module: nn.Module, objective: RowLosses) -> None:
         self._module = _opacus("GradSampleModuleFastGradientClipping", module)
         self._objective = objective
         self._named = trained(module)

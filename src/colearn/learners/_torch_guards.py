@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from colearn.errors import ColearnError, ConfigError
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of, features_of
-from colearn.learners._torch_gradients import ClippedGradients, plain_gradients, trained
-from colearn.learners._torch_loss import Objective
+from colearn.learners._torch_gradients import ClippedGradients, RowLosses, plain_gradients, trained
 
 __all__ = ["Guards", "far_apart"]
 
@@ -45,7 +44,7 @@ class Guards:
     def __init__(
         self,
         module: nn.Module,
-        objective: Objective,
+        objective: RowLosses,
         row_shape: tuple[int, ...],
         row_dtype: np.dtype[Any],
         dtype: torch.dtype,

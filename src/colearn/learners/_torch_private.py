@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from colearn.errors import ConfigError, MissingExtraError, PrivacyError
 from colearn.interface import DiffPrivConfig
 from colearn.learners._family import Arrays, Features
 from colearn.learners._scoring import Targets
-from colearn.learners._torch_architecture import Architecture
 from colearn.learners._torch_compute import seeded
 from colearn.learners._torch_data import batch_of
 from colearn.learners._torch_gradients import (
     METHODS,
     ClippedGradients,
+    RowLosses,
     opacus_is_here,
     plain_gradients,
     trained,
 )
 from colearn.learners._torch_guards import Guards, far_apart
-from colearn.learners._torch_loss import Objective
 from colearn.weights import NamedArrays
 
 if TYPE_CHECKING:
@@ -53,6 +51,33 @@ class RowForm:
     dtype: np.dtype[Any]
 
 
+class Modules(Protocol):
+    """An architecture, as private training needs it."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of floats as they reach the module."""
+
+    def arrays(self) -> Arrays:
+        """Return model 0."""
+
+    def module(self, arrays: Arrays) -> nn.Module:
+        """Return a new module with these weights, on the CPU."""
+
+    def arrays_of(self, module: nn.Module) -> Arrays:
+        """Return the weights of a module, under the names of its parameters and buffers."""
+
+
+class Steps(Protocol):
+    """An optimizer, as private training needs it."""
+
+    def step(self) -> object:
+        """Move the parameters by their gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it keeps."""
+
+
 class PrivateFitting:
     """Private training of modules of one architecture.
 
@@ -62,13 +87,25 @@ class PrivateFitting:
 
     def __init__(
         self,
-        architecture: Architecture,
-        objective: Objective,
+        architecture: Modules,
+        objective: RowLosses,
         device: torch.device,
         method: str,
         form: RowForm,
+        *,
+        methods: tuple[str, ...] = METHODS,
     ) -> None:
-        """Put the parts together; `require` decides whether and how they can train."""
+        """Put the parts together; `require` decides whether and how they can train.
+
+        Args:
+            architecture: Makes the modules.
+            objective: The loss that is trained.
+            device: Where they are trained.
+            method: How gradients are computed; "auto" chooses among `methods`.
+            form: What rows look like.
+            methods: Those that may be chosen or recommended.
+        """
+        self._methods = methods
         self._architecture = architecture
         self._objective = objective
         self._device = device
@@ -106,7 +143,7 @@ class PrivateFitting:
         training: PrivateTraining,
         *,
         seed: int,
-        make: Callable[[nn.Module], Optimizer],
+        make: Callable[[nn.Module], Steps],
     ) -> tuple[Arrays, dict[str, Any]]:
         """Train a copy of the module on what `training` releases of its gradients.
 
@@ -204,9 +241,10 @@ class PrivateFitting:
         """
         if self._objective.is_own or not opacus_is_here():
             return ["vmap"]
-        if by_user:
-            return ["vmap", "hooks"]
-        return ["ghost", "vmap", "hooks"] if _is_flat(module) else ["vmap", "hooks", "ghost"]
+        flat = _is_flat(module)
+        order = ["ghost", "vmap", "hooks"] if flat else ["vmap", "hooks", "ghost"]
+        barred = {"ghost"} if by_user else set()
+        return [each for each in order if each in self._methods and each not in barred]
 
     def _check_one(
         self,

@@ -22,6 +22,7 @@ from colearn.learners._label_prior import LabelPrior
 from colearn.learners._rows import Rows
 from colearn.learners._template import TemplateLearner
 from colearn.learners._torch_compute import at_threads
+from colearn.learners._torch_private import RowForm
 from colearn.learners._training_settings import (
     checked_bool,
     checked_count,
@@ -114,7 +115,8 @@ class KerasLearner(TemplateLearner):
                 proposal; they are no part of the model, and start anew with the process.
             model_seed: The experiment's seed of model 0, the same on every learner (6.1).
             seed: Makes its proposals repeatable; not shared with others.
-            **settings: Those of `TemplateLearner`: name, mode, z, balanced, damping, metric.
+            **settings: Those of `TemplateLearner`: name, mode, z, balanced, damping, metric,
+                privacy; private training needs the backend torch.
 
         Raises:
             ConfigError: A model or setting that cannot be used; rows that do not fit; Keras runs
@@ -149,7 +151,8 @@ class KerasLearner(TemplateLearner):
                 label_prior=label_prior,
                 from_logits=self.from_logits,
             )
-            self._models = KerasFamily(architecture, objective, training)
+            form = RowForm(self.row_shape, np.asarray(train[0]).dtype)
+            self._models = KerasFamily(architecture, objective, training, form)
         super().__init__(
             self._models, schema, train=train, vote=vote, test=test, seed=seed, **settings
         )

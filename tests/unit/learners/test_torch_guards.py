@@ -186,3 +186,14 @@ def test_rows_that_teach_nothing_tell_nothing():
         return module
 
     assert "no finite gradient" in guards(dead).disagreement("vmap")
+
+
+def test_a_derivative_by_another_row_is_found_without_replacing_any():
+    one = guards(BATCHES["BatchNorm without statistics"][0])
+    for X in one._made:
+        with pytest.raises(ConfigError, match="its part '1', a BatchNorm1d"):
+            one._check_slopes(X)
+    for factory in (dense, dropping):
+        sound = guards(factory)
+        for X in sound._made:
+            sound._check_slopes(X)
