@@ -55,7 +55,7 @@ class MechanismAudit:
 
     Attributes:
         epsilon: What is claimed of the step.
-        auc: What the theory allows an attacker who looks at one coordinate.
+        auc: What the theory allows an attacker who looks at what is released of one canary.
         seen: What the attacker reached.
         findings: What contradicts the claim, a sentence each.
     """
@@ -66,7 +66,9 @@ class MechanismAudit:
     findings: tuple[str, ...]
 
 
-def audit_mechanism(release: Release, settings: Settings) -> MechanismAudit:
+def audit_mechanism(
+    release: Release, settings: Settings, auc: float | None = None
+) -> MechanismAudit:
     """Hold what `release` gives away against the claim of one Gaussian step.
 
     Each canary is in with probability 1/2. A mechanism that keeps its promise still looks guilty
@@ -76,6 +78,7 @@ def audit_mechanism(release: Release, settings: Settings) -> MechanismAudit:
         release: Puts the canaries in, each at the clipping bound or beyond, and lets the real code
             clip them, add noise and release.
         settings: How many canaries, and what is claimed.
+        auc: What the theory allows; None for an attacker who sees the noised coordinate itself.
 
     Raises:
         MissingExtraError: The extra `privacy` is not installed.
@@ -84,13 +87,13 @@ def audit_mechanism(release: Release, settings: Settings) -> MechanismAudit:
     coins = np.random.default_rng([settings.seed, _COINS])
     noise = settings.noise_multiplier
     epsilon = epsilon_of([SampledGaussian(noise, 1.0, 1)], settings.delta)
-    auc = NormalDist().cdf(1 / (noise * math.sqrt(2)))
+    allowed = NormalDist().cdf(1 / (noise * math.sqrt(2))) if auc is None else auc
     for _ in range(_DRAWS):
         seen = _seen(release, settings, coins)
-        findings = _findings(epsilon, auc, seen, settings.deviations)
+        findings = _findings(epsilon, allowed, seen, settings.deviations)
         if not findings:
             break
-    return MechanismAudit(epsilon, auc, seen, findings)
+    return MechanismAudit(epsilon, allowed, seen, findings)
 
 
 def _seen(release: Release, settings: Settings, coins: np.random.Generator) -> LowerBound:

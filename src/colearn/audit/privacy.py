@@ -8,6 +8,7 @@ from pathlib import Path
 
 from colearn.audit import subjects
 from colearn.audit.guards import check_guards
+from colearn.audit.leaves import forest, share_auc
 from colearn.audit.mechanism import Release, Settings, audit_mechanism
 from colearn.audit.privacy_report import PrivacyCheck, PrivacyReport
 from colearn.audit.shown import check_membership, check_votes
@@ -54,7 +55,10 @@ def audit_privacy(run: AuditedRun, *, thorough: bool = False) -> PrivacyReport:
         _noise(run),
         _conformance("engine", lambda: subjects.engine(settings, SecureSource()), settings),
         _conformance("linear", lambda: subjects.linear(settings), settings),
+        _conformance("forest", lambda: forest(settings), settings, shares=True),
         _conformance("torch", lambda: subjects.torch(settings), settings),
+        # It takes seconds to load.
+        *([_conformance("keras", lambda: subjects.keras(settings), settings)] * thorough),
         check_guards(),
         check_membership(thorough=thorough),
         check_votes(trials=4000 if thorough else 400),
@@ -79,12 +83,16 @@ def _noise(run: AuditedRun) -> PrivacyCheck:
     return check
 
 
-def _conformance(name: str, make: Callable[[], Release], settings: Settings) -> PrivacyCheck:
+def _conformance(
+    name: str, make: Callable[[], Release], settings: Settings, *, shares: bool = False
+) -> PrivacyCheck:
     check = PrivacyCheck(
         f"mechanism: {name}", "one step releases no more than its noise and clipping claim"
     )
     try:
-        found = audit_mechanism(make(), settings)
+        found = audit_mechanism(
+            make(), settings, share_auc(settings.noise_multiplier) if shares else None
+        )
     except MissingExtraError as error:
         return replace(check, done=False, detail=str(error))
     seen = found.seen

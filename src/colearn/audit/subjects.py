@@ -25,9 +25,12 @@ __all__ = [
     "CLIP",
     "LearnerMaker",
     "engine",
+    "keras",
+    "keras_maker",
     "linear",
     "linear_maker",
     "of_learner",
+    "proposed_by",
     "torch",
     "torch_maker",
 ]
@@ -38,6 +41,7 @@ CLIP = 0.5
 _SIZE = 10.0
 """How far a canary's target is away, in units of `CLIP`: clipping has to cut its gradient."""
 
+_LONG = 10.0
 _VOTE_ROWS = 8
 
 LearnerMaker = Callable[..., Any]
@@ -77,18 +81,23 @@ def engine(
 
 
 def of_learner(
-    make: LearnerMaker, settings: Settings, noise: Literal["secure", "simulation"] = "secure"
+    make: LearnerMaker,
+    settings: Settings,
+    noise: Literal["secure", "simulation"] = "secure",
+    length: float = 1.0,
 ) -> Release:
     """Return a learner's whole way from its rows to a proposal: budget, gradients, clipping, noise.
 
-    Canary i is the row that is 1 in column i and 0 elsewhere, with a target so far away that the
-    gradient of its squared error is several times as long as the bound. Those left out are no rows.
+    Canary i is the row that is `length` in column i and 0 elsewhere, with a target so far away that
+    the gradient of its squared error is several times as long as the bound. Those left out are no
+    rows.
 
     Args:
         make: Makes a learner of linear regression without intercept on ``settings.canaries``
             columns, whose weights are one array of as many numbers.
         settings: What is audited.
         noise: Where the noise comes from; "simulation" repeats.
+        length: Of a canary's row; the longer, the less an intercept matters.
     """
     turns = count(settings.seed)
     step = SampledGaussian(settings.noise_multiplier, 1.0, 1)
@@ -96,7 +105,7 @@ def of_learner(
     def release(included: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         places = np.flatnonzero(included)
         X = np.zeros((len(places), len(included)))
-        X[np.arange(len(places)), places] = 1.0
+        X[np.arange(len(places)), places] = length
         config = DiffPrivConfig(
             target_epsilon=1.01 * epsilon_of([step], settings.delta),
             target_delta=settings.delta,
@@ -137,6 +146,15 @@ def torch(settings: Settings, noise: Literal["secure", "simulation"] = "secure")
     return of_learner(torch_maker(settings.canaries), settings, noise)
 
 
+def keras(settings: Settings, noise: Literal["secure", "simulation"] = "secure") -> Release:
+    """Return a learner on one dense layer of Keras.
+
+    Raises:
+        MissingExtraError: The extra `keras` is not installed.
+    """
+    return of_learner(keras_maker(settings.canaries), settings, noise, length=_LONG)
+
+
 def linear_maker(canaries: int) -> LearnerMaker:
     """Return what makes learners on SGDRegressor with so many columns.
 
@@ -158,6 +176,26 @@ def linear_maker(canaries: int) -> LearnerMaker:
     )
 
 
+def keras_maker(canaries: int) -> LearnerMaker:
+    """Return what makes learners on one dense layer of Keras with so many columns.
+
+    It has an intercept, which takes a part of a gradient that does not count with `_LONG` rows.
+
+    Raises:
+        MissingExtraError: The extra `keras` is not installed.
+    """
+    try:
+        from colearn.learners.keras import KerasLearner  # noqa: PLC0415  (needs its extra)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("keras", extra="keras") from error
+    return partial(
+        KerasLearner.from_settings,
+        Schema.of(canaries, None),
+        model="colearn.learners.keras_models:mlp",
+        model_with={"hidden": ()},
+    )
+
+
 def torch_maker(canaries: int) -> LearnerMaker:
     """Return what makes learners on one linear layer with so many columns.
 
@@ -176,14 +214,22 @@ def torch_maker(canaries: int) -> LearnerMaker:
     )
 
 
-def _update(learner: Any, canaries: int) -> npt.NDArray[np.float64]:
-    before = learner.mli_get_current_weights().weights
+def proposed_by(learner: Any) -> Any:
+    """Return the arrays of a learner's private proposal.
+
+    Raises:
+        PrivacyError: It makes none.
+    """
     proposed = learner.mli_propose_weights()
     summary = proposed.training_summary
     if summary is None or summary.error_code is not None:
         why = "it has no budget" if summary is None else summary.error_code.name
         raise PrivacyError(f"The learner of the audit made no private proposal: {why}.")
+    return proposed.weights
+
+
+def _update(learner: Any, canaries: int) -> npt.NDArray[np.float64]:
+    before = learner.mli_get_current_weights().weights
+    after = proposed_by(learner)
     name = next(name for name in before if before[name].size == canaries)
-    return np.asarray(
-        (np.asarray(proposed.weights[name], np.float64) - before[name]).ravel(), np.float64
-    )
+    return np.asarray((np.asarray(after[name], np.float64) - before[name]).ravel(), np.float64)

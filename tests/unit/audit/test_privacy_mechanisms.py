@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from colearn.audit import subjects
+from colearn.audit.leaves import forest, share_auc
 from colearn.audit.mechanism import Settings, audit_mechanism
 from colearn.errors import PrivacyError
 from colearn.learners._template import TemplateLearner
 from colearn.privacy import PrivateTraining, SecureSource, SimulationSource
+from colearn.privacy.onerun import auc_of
 
 SEEDS = range(5)
 
@@ -166,3 +168,41 @@ def test_an_adapter_that_admits_not_to_clip_is_stopped_before_anything_is_releas
     with pytest.raises(Exception, match="max_grad_norm") as raised:
         release(np.arange(100) < 50)
     assert isinstance(raised.value.__cause__, PrivacyError)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_shipped_forest_passes(seed):
+    settings = Settings(seed=seed, canaries=500)
+    found = audit_mechanism(forest(settings, "simulation"), settings, share_auc(2.0))
+    assert found.findings == ()
+    assert found.seen.auc > found.auc - 4 * found.seen.auc_error
+
+
+def test_a_share_tells_less_than_a_count():
+    noise = np.random.default_rng(1).normal(size=(40_000, 2)) * 2
+    included = np.arange(40_000) < 20_000
+    counts = np.maximum(noise + np.column_stack([included, np.zeros(40_000)]), 0)
+    with np.errstate(invalid="ignore"):
+        shares = np.nan_to_num(counts[:, 0] / counts.sum(axis=1), nan=0.5)
+    auc, error = auc_of(shares, included)
+    assert abs(auc - share_auc(2.0)) < 4 * error
+    assert share_auc(2.0) < 0.638
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", [EngineWithoutNoise, EngineWithNoiseOverBatch])
+def test_a_spoilt_forest_is_caught(kind, seed, monkeypatch):
+    monkeypatch.setattr("colearn.privacy.budget.PrivateTraining", kind)
+    settings = Settings(seed=seed)
+    findings = audit_mechanism(forest(settings, "simulation"), settings, share_auc(2.0)).findings
+    assert findings
+    assert "AUC" in findings[-1]
+
+
+def test_the_shipped_keras_learner_passes():
+    # Importing Keras by itself would take another backend.
+    pytest.importorskip("colearn.learners.keras")
+    settings = Settings(canaries=500)
+    found = audit_mechanism(subjects.keras(settings, "simulation"), settings)
+    assert found.findings == ()
+    assert found.seen.auc > found.auc - 4 * found.seen.auc_error
