@@ -168,6 +168,7 @@ def plan(config: ExperimentConfig, spends: Path | None = None) -> Plan:
         config.seed,
         test_share=config.task.test_share,
         vote_share=config.vote.share,
+        whole_groups="user" in config.privacy.units,
     )
     names, liars = _names(config, task)
     scaling = _scaling(config, task, division, names, spends)

@@ -149,7 +149,8 @@ def local_plan(terms: Terms, local: Local) -> Plan:
     scaling = _check_scaling(terms, task)
     whole = Split(by="iid", learners=1, min_rows=1)
     shares = {"test_share": config.task.test_share, "vote_share": config.vote.share}
-    division = divide(task, whole, local.seed, **shares)
+    by_user = "user" in config.privacy.units
+    division = divide(task, whole, local.seed, **shares, whole_groups=by_user)
     own = _own_seed(local)
     X = scaling.apply(task.X)
     return Plan(config, task, division, X, (local.name,), frozenset(), own_seed=own)

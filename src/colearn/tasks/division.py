@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from colearn.errors import ConfigError
 from colearn.tasks.base import IndexArray, Task
@@ -48,7 +50,13 @@ class Division:
 
 
 def divide(
-    task: Task, split: Split, seed: Seed, test_share: float = 0.3, vote_share: float = 0.3
+    task: Task,
+    split: Split,
+    seed: Seed,
+    test_share: float = 0.3,
+    vote_share: float = 0.3,
+    *,
+    whole_groups: bool = False,
 ) -> Division:
     """Divide a task's rows into the common test set and the sites' train and vote sets.
 
@@ -61,6 +69,8 @@ def divide(
         test_share: Share of all rows in the test set, from 0 to below 1.
         vote_share: Share of a learner's rows in its vote set, between 0 and 1 (section 4); at
             least two rows, and one is left to train on.
+        whole_groups: Whether rows of one group are all voted on or all trained on, as where
+            groups are people whose privacy is kept.
 
     Raises:
         ConfigError: A share is out of range, or the rows cannot be dealt; see `partition`.
@@ -82,8 +92,11 @@ def divide(
     groups = None if task.groups is None else task.groups[rest]
     parts = partition(task.y[rest], groups, split, split_seed)
     cuts = cut_seed.spawn(len(parts))
+    whole = task.groups if whole_groups else None
     sites = [
         _cut(rest[part], vote_share, generator(child))
+        if whole is None
+        else _cut_by_group(rest[part], whole[rest[part]], vote_share, generator(child))
         for part, child in zip(parts, cuts, strict=True)
     ]
     return Division(np.sort(test), tuple(sites))
@@ -103,3 +116,22 @@ def _cut(rows: IndexArray, vote_share: float, rng: np.random.Generator) -> Site:
     votes = min(max(VOTE_ROWS_MIN, round(vote_share * len(rows))), len(rows) - 1)
     vote, train = np.split(rng.permutation(rows), [votes])
     return Site(train=train, vote=vote)
+
+
+def _cut_by_group(
+    rows: IndexArray, groups: npt.NDArray[Any], vote_share: float, rng: np.random.Generator
+) -> Site:
+    """Cut where a group ends, after the first with which the vote set is large enough."""
+    names, codes = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise ConfigError(
+            f"A learner needs the rows of at least 2 groups, one to vote and one to train on, and "
+            f"one has {len(names)}.",
+            hint="Lower task.split.learners, or deal the rows otherwise.",
+        )
+    order = rng.permutation(len(names))
+    sizes = np.cumsum(np.bincount(codes)[order])
+    wanted = max(VOTE_ROWS_MIN, round(vote_share * len(rows)))
+    count = min(int(np.searchsorted(sizes, wanted)) + 1, len(names) - 1)
+    votes = np.isin(codes, order[:count])
+    return Site(train=rng.permutation(rows[~votes]), vote=rng.permutation(rows[votes]))
