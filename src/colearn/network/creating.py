@@ -181,7 +181,7 @@ def _whole(config: ExperimentConfig) -> Plan:
     task = task_of(config)
     alone = Split(by="iid", learners=1, min_rows=1)
     shares = {"test_share": config.task.test_share, "vote_share": config.vote.share}
-    division = divide(task, alone, config.seed, **shares)
+    division = divide(task, alone, config.seed, **shares, whole_groups=False)
     scaling = _public_scaling(config, task)
     X = task.X if scaling is None else scaling.apply(task.X)
     return Plan(config, task, division, X, ("creator",), frozenset())
