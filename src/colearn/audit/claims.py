@@ -34,18 +34,20 @@ def check_claims(story: Story, store: BlobStore, check: Check) -> tuple[int, int
         How many claims were read, and 1 if the experiment agreed on privacy, else 0.
     """
     agreed = _agreed(story, store, check)
+    if agreed is None:
+        return 0, 0
     accepted = {digest for _, digest in story.models}
     spent: dict[str, float] = {}
     count = 0
     for told in story.proposals:
         for digest in told.candidates:
             claim = _claim(told, digest, store, check, counts=digest in accepted)
-            if agreed is not None and digest in accepted and claim is not _ABSENT:
+            if digest in accepted and claim is not _ABSENT:
                 _hold(told, claim, agreed, check)
             if isinstance(claim, TrainingSummary) and claim.dp_budget is not None:
                 count += 1
                 _never_falls(told, claim.dp_budget.consumed_epsilon, spent, check)
-    return count, int(agreed is not None)
+    return count, 1
 
 
 def _agreed(story: Story, store: BlobStore, check: Check) -> DiffPrivConfig | None:
