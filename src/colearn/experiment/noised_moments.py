@@ -76,27 +76,33 @@ def _of_member(
     simulated: int | None,
 ) -> Moments:
     question = hashlib.sha256(f"{asked.model_dump_json()} {dataset}".encode()).hexdigest()
-    kept = folder / "moments.json"
+    width, kept = X.shape[1], folder / "moments.json"
     if kept.exists():
-        return _read(kept, question)
+        return _read(kept, question, width)
+    bounds = _bounds(asked, width)
     ledger = PrivacyLedger.open(folder, dataset)
     rho = rho_for(asked.epsilon, asked.delta)
     ledger.spend(
         _PARTITION, ZeroConcentrated(rho), epsilon=asked.epsilon, delta=asked.delta,
         purpose=f"moments of {folder.name}",
     )  # fmt: skip
-    width = X.shape[1]
     source = source_of("secure" if simulated is None else "simulation", simulated or 0)
     released = private_moments(
-        X,
-        bounds=(_row(asked.low, width, "low"), _row(asked.high, width, "high")),
-        epsilon=asked.epsilon,
-        delta=asked.delta,
-        source=source,
+        X, bounds=bounds, epsilon=asked.epsilon, delta=asked.delta, source=source
     )
     moments = Moments(*released)
     _write(kept, question, moments)
     return moments
+
+
+def _bounds(
+    asked: MomentsPrivacyConfig, width: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the bounds of each feature; whatever is wrong with them is said before the spend."""
+    low, high = _row(asked.low, width, "low"), _row(asked.high, width, "high")
+    if not (low < high).all():
+        raise ConfigError("[privacy.moments.low] must lie below [privacy.moments.high].")
+    return low, high
 
 
 def _row(bound: float | list[float], width: int, key: str) -> npt.NDArray[np.float64]:
@@ -123,7 +129,7 @@ def _write(path: Path, question: str, moments: Moments) -> None:
         raise SpendsUnavailableError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def _read(path: Path, question: str) -> Moments:
+def _read(path: Path, question: str, width: int) -> Moments:
     try:
         with path.open("rb") as file:
             document: Any = json.loads(file.read(_BYTES_MAX))
@@ -132,12 +138,14 @@ def _read(path: Path, question: str) -> Moments:
                 f"{path} was released for other rows or other bounds.",
                 hint="Name another run folder.",
             )
-        return Moments(
+        count, rows = (
             int(document["count"]),
-            np.asarray(document["mean"], np.float64),
-            np.asarray(document["mean_square"], np.float64),
+            [np.asarray(document[name], np.float64) for name in ("mean", "mean_square")],
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise SpendsCorruptError(f"{path} is no release of moments: {error}.") from error
+    if count < 1 or any(row.shape != (width,) or not np.isfinite(row).all() for row in rows):
+        raise SpendsCorruptError(f"{path} is no release of moments of {width} features.")
+    return Moments(count, *rows)

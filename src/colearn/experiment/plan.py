@@ -64,7 +64,7 @@ class Plan:
     def privacy_of(self, name: str, rows: npt.NDArray[Any]) -> Privacy | None:
         """Return what a member's proposals and votes may reveal; None for no such limit."""
         config, votes = self.config, self.config.privacy.votes
-        if not config.privacy.asked:
+        if config.privacy.proposals is None and votes is None:
             return None
         return Privacy(
             proposals=proposal_privacy_of(config),

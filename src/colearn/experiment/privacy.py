@@ -95,7 +95,7 @@ class PrivacyConfig(_Section):
     @property
     def asked(self) -> bool:
         """Whether anything is to be private."""
-        return self.proposals is not None or self.votes is not None
+        return any(each is not None for each in (self.proposals, self.votes, self.moments))
 
     @property
     def units(self) -> set[str]:
