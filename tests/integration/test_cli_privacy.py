@@ -98,8 +98,17 @@ def test_status_reads_every_record(records):
     assert 0 < parts["vote"]["epsilon"] < 0.5
     assert told("privacy", "status", records.path.parents[2])["datasets"][0]["votes"] == 1
     said = colearn("privacy", "status", records.path.parents[1])
+    assert "1e-06" in said
     assert "rows" in said
     assert "whole" in said
+
+
+def test_status_of_a_run_is_at_the_deltas_of_its_experiment(records):
+    (dataset,) = told("privacy", "status", describe(records))["datasets"]
+    assert {part["name"]: part["delta"] for part in dataset["parts"]} == {
+        "train": 1e-5,
+        "vote": 1e-6,
+    }
 
 
 def test_status_tells_of_damage_and_names_the_line(records):

@@ -19,7 +19,10 @@ app = typer.Typer(
 )
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-_Delta = Annotated[float, typer.Option("--delta", min=1e-30, max=0.5, help="Epsilon is at this.")]
+_Delta = Annotated[
+    float | None,
+    typer.Option("--delta", min=1e-30, max=0.5, help="Of epsilon; the run's, or 1e-6."),
+]
 
 
 @app.command(epilog="Example: colearn privacy plan --rows 2000 --vote-rows 1000 --epsilon 4")
@@ -97,27 +100,25 @@ def status(
         Path | None,
         typer.Argument(metavar="DIRECTORY", help="A folder of records, or a run; yours."),
     ] = None,
-    delta: _Delta = 1e-6,
+    delta: _Delta = None,
     as_json: _Json = False,
 ) -> None:
     """Say what has been spent of each dataset, by the records in a folder."""
     from colearn.cli.exits import exit_code  # noqa: PLC0415
+    from colearn.cli.privacy_run import PARTS, deltas_of  # noqa: PLC0415
     from colearn.cli.privacy_screen import show_status  # noqa: PLC0415
     from colearn.cli.privacy_status import read_status  # noqa: PLC0415
     from colearn.errors import SpendsCorruptError  # noqa: PLC0415
     from colearn.privacy import default_directory  # noqa: PLC0415
 
     where = directory or default_directory()
-    found = read_status(where, delta)
+    deltas = dict.fromkeys(PARTS, delta) if delta is not None else deltas_of(where)
+    found = read_status(where, deltas)
     if as_json:
-        document = {
-            "directory": str(where),
-            "delta": delta,
-            "datasets": [each.to_dict() for each in found],
-        }
+        document = {"directory": str(where), "datasets": [each.to_dict() for each in found]}
         typer.echo(json.dumps(document, sort_keys=True))
     else:
-        show_status(where, found, delta)
+        show_status(where, found)
     if any(each.fault for each in found):
         raise typer.Exit(exit_code(SpendsCorruptError("")))
 

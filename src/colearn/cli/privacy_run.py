@@ -8,7 +8,10 @@ from colearn.audit.privacy import AuditedRun
 from colearn.audit.spends import SUFFIX, Target
 from colearn.experiment import load_config
 
-__all__ = ["audited_run"]
+__all__ = ["PARTS", "audited_run", "deltas_of"]
+
+PARTS = ("train", "vote", "test")
+"""Of a dataset, as records of spends name them."""
 
 _VOTE_DELTA = 1e-6
 """Where the experiment says none, a learner takes this or less."""
@@ -44,3 +47,14 @@ def audited_run(where: Path | None) -> AuditedRun:
         for unit in units
     )
     return AuditedRun(str(where), noise, "; ".join(told), targets, records)
+
+
+def deltas_of(directory: Path) -> dict[str, float]:
+    """Return at which delta each part of a run's data has its budget; nothing for other folders.
+
+    Raises:
+        ConfigError: The run's experiment cannot be read.
+    """
+    if not (directory / "experiment.toml").is_file():
+        return {}
+    return {part: target.delta for part, target in audited_run(directory).targets.items()}

@@ -34,20 +34,20 @@ def show_plan(plan: Plan, picture: Path | None) -> None:
         console.print(f"picture  {picture}", soft_wrap=True)
 
 
-def show_status(directory: Path, found: Sequence[DatasetStatus], delta: float) -> None:
+def show_status(directory: Path, found: Sequence[DatasetStatus]) -> None:
     """Print what has been spent."""
     console = Console(highlight=False)
-    console.print(Text(f"{directory} · epsilon at delta {delta:g}", "bold"), soft_wrap=True)
-    table = _table("dataset", "split", "part", "spends", "epsilon", "votes kept")
+    console.print(Text(str(directory), "bold"), soft_wrap=True)
+    table = _table("dataset", "split", "part", "spends", "epsilon", "delta", "votes kept")
     for each in found:
         for part in each.parts:
             votes = str(each.votes) if part.name == "vote" else ""
             table.add_row(
                 _short(each.dataset), _short(part.split), part.name, str(part.spends),
-                f"{part.epsilon:.4g}", votes,
+                f"{part.epsilon:.4g}", f"{part.delta:g}", votes,
             )  # fmt: skip
         if not each.parts and not each.fault:
-            table.add_row(_short(each.dataset), "", "nothing spent", "0", "0", str(each.votes))
+            table.add_row(_short(each.dataset), "", "nothing spent", "0", "0", "", str(each.votes))
     if not found:
         console.print("No record of spends: nothing was spent, or it was written elsewhere.")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from colearn.errors import ConfigError, SpendsCorruptError
 from colearn.privacy.spends import Partition, PrivacyLedger, SpendEntry
 
-__all__ = ["DatasetStatus", "PartStatus", "read_status"]
+__all__ = ["DELTA", "DatasetStatus", "PartStatus", "read_status"]
 
 SUFFIX = ".spends.jsonl"
+
+DELTA = 1e-6
+"""Where nobody says another."""
 
 _PLACES = ("*", "*/*", "privacy/*/*")
 """In a folder of records, in the folder of a run's members, and in a run."""
@@ -26,12 +30,14 @@ class PartStatus:
         name: "train", "vote" or "test".
         spends: How often something was spent on it.
         epsilon: Of everything that may have touched its records, other splits included.
+        delta: At which epsilon is meant.
     """
 
     split: str
     name: str
     spends: int
     epsilon: float
+    delta: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,12 @@ class DatasetStatus:
         return asdict(self)
 
 
-def read_status(directory: Path, delta: float) -> list[DatasetStatus]:
+def read_status(directory: Path, deltas: Mapping[str, float]) -> list[DatasetStatus]:
     """Read every record of spends in a folder; a damaged one is told, not raised.
 
     Args:
         directory: A folder of records, or a run.
-        delta: At which epsilon is meant.
+        deltas: At which epsilon is meant, by the name of a part; `DELTA` for the others.
 
     Raises:
         ConfigError: There is no such folder.
@@ -75,10 +81,10 @@ def read_status(directory: Path, delta: float) -> list[DatasetStatus]:
             hint="Name the folder of the records of spends; nothing was spent by default.",
         )
     found = [path for where in _PLACES for path in directory.glob(f"{where}{SUFFIX}")]
-    return [_read(path, delta) for path in sorted(found)]
+    return [_read(path, deltas) for path in sorted(found)]
 
 
-def _read(path: Path, delta: float) -> DatasetStatus:
+def _read(path: Path, deltas: Mapping[str, float]) -> DatasetStatus:
     dataset = path.name.removesuffix(SUFFIX)
     try:
         ledger = PrivacyLedger.open(path.parent, dataset)
@@ -90,8 +96,9 @@ def _read(path: Path, delta: float) -> DatasetStatus:
     for entry in entries:
         if isinstance(entry, SpendEntry):
             counts[entry.partition] = counts.get(entry.partition, 0) + 1
-    parts = [
-        PartStatus(part.split, part.name, count, ledger.consumed(part, delta))
-        for part, count in sorted(counts.items(), key=lambda item: (item[0].split, item[0].name))
-    ]
+    parts = []
+    for part, count in sorted(counts.items(), key=lambda item: (item[0].split, item[0].name)):
+        delta = deltas.get(part.name, DELTA)
+        consumed = ledger.consumed(part, delta)
+        parts.append(PartStatus(part.split, part.name, count, consumed, delta))
     return DatasetStatus(dataset, str(path), parts=parts, votes=len(entries) - sum(counts.values()))
