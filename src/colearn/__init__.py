@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from colearn.interface import ErrorCodes as ErrorCodes
     from colearn.interface import MachineLearningInterface as MachineLearningInterface
     from colearn.interface import ModelFormat as ModelFormat
+    from colearn.interface import PrivacyUnit as PrivacyUnit
     from colearn.interface import ProposedWeights as ProposedWeights
     from colearn.interface import TrainingSummary as TrainingSummary
+    from colearn.interface import VotePrivacyConfig as VotePrivacyConfig
     from colearn.interface import Weights as Weights
     from colearn.learners.forest import RandomForestLearner as RandomForestLearner
     from colearn.learners.keras import KerasLearner as KerasLearner
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from colearn.learners.sklearn import SklearnLearner as SklearnLearner
     from colearn.learners.torch import TorchLearner as TorchLearner
     from colearn.learners.xgboost import XGBoostLearner as XGBoostLearner
+    from colearn.privacy import Privacy as Privacy
 
 _HOMES = {
     "Collective": "colearn.experiment",
@@ -43,11 +46,14 @@ _HOMES = {
     "LoraLearner": "colearn.learners",
     "MachineLearningInterface": "colearn.interface",
     "ModelFormat": "colearn.interface",
+    "Privacy": "colearn.privacy",
+    "PrivacyUnit": "colearn.interface",
     "ProposedWeights": "colearn.interface",
     "RandomForestLearner": "colearn.learners",
     "SklearnLearner": "colearn.learners",
     "TorchLearner": "colearn.learners",
     "TrainingSummary": "colearn.interface",
+    "VotePrivacyConfig": "colearn.interface",
     "Weights": "colearn.interface",
     "XGBoostLearner": "colearn.learners",
     "convert_model_to_onnx": "colearn.learners.onnx",
@@ -67,11 +73,14 @@ __all__ = [
     "LoraLearner",
     "MachineLearningInterface",
     "ModelFormat",
+    "Privacy",
+    "PrivacyUnit",
     "ProposedWeights",
     "RandomForestLearner",
     "SklearnLearner",
     "TorchLearner",
     "TrainingSummary",
+    "VotePrivacyConfig",
     "Weights",
     "XGBoostLearner",
     "convert_model_to_onnx",
