@@ -70,8 +70,7 @@ class Plan:
             proposals=proposal_privacy_of(config),
             votes=None if votes is None else votes.config(config.rounds),
             directory=None if self.spends is None else self.spends / name,
-            # Of the rows as they are, so that the record is one whatever they are scaled by.
-            dataset=fingerprint((self.task.X[rows], self.task.y[rows])),
+            dataset=self._dataset(rows),
         )
 
     def comparable(self, name: str, rows: npt.NDArray[Any], proposals: int) -> dict[str, Any]:
@@ -104,6 +103,15 @@ class Plan:
         return VoteInverter(
             self._learner(site.train, self._reversed(labels), site.vote, name, settings | damping)
         )
+
+    def _dataset(self, rows: npt.NDArray[Any]) -> str:
+        """Return what names a member's data: its rows as they are, before they are scaled.
+
+        Who has all rows of the task is named by all of them: another seed divides them otherwise,
+        and they are the same data.
+        """
+        whose: Any = rows if self.own_seed is None else slice(None)
+        return fingerprint((self.task.X[whose], self.task.y[whose]))
 
     def _private_settings(self, site: Site, name: str) -> dict[str, Any]:
         privacy = self.privacy_of(name, np.concatenate([site.train, site.vote]))
