@@ -13,7 +13,7 @@ from colearn.audit.mechanism import Release, Settings, audit_mechanism
 from colearn.audit.privacy_report import PrivacyCheck, PrivacyReport
 from colearn.audit.shown import check_membership, check_votes
 from colearn.audit.spends import Target, check_spends
-from colearn.errors import MissingExtraError
+from colearn.errors import LearnerError, MissingExtraError, PrivacyError
 from colearn.privacy.randomness import SecureSource
 
 __all__ = ["AuditedRun", "audit_privacy"]
@@ -95,6 +95,9 @@ def _conformance(
         )
     except MissingExtraError as error:
         return replace(check, done=False, detail=str(error))
+    except (LearnerError, PrivacyError) as error:
+        # The engine stopped it, so nothing was released; the shipped code is broken all the same.
+        return replace(check, findings=[f"it cannot train privately: {error}"])
     seen = found.seen
     return replace(
         check,

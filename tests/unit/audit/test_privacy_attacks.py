@@ -6,10 +6,11 @@ import pytest
 
 from colearn.audit.attacks import crafted_vote_attack
 from colearn.audit.guards import check_guards
+from colearn.audit.mechanism import Settings
 from colearn.audit.report import Verdict
 from colearn.audit.shown import check_membership, check_votes, crafted, voter
 from colearn.audit.spends import Target, check_spends
-from colearn.errors import ConfigError
+from colearn.errors import ConfigError, PrivacyError
 from colearn.interface import VotePrivacyConfig
 from colearn.privacy import Partition, Privacy, PrivacyLedger, SampledGaussian, ZeroConcentrated
 
@@ -107,3 +108,16 @@ def test_a_damaged_record_is_a_finding_and_names_the_line(record):
 
 def test_without_records_it_is_not_done():
     assert check_spends([], TARGETS).verdict is Verdict.NOT_DONE
+
+
+def test_a_mechanism_that_the_engine_stops_is_a_finding(monkeypatch):
+    from colearn.audit import privacy
+
+    def broken(settings):
+        raise PrivacyError("a norm is over the bound")
+
+    monkeypatch.setattr(privacy.subjects, "linear", broken)
+    settings = Settings()
+    check = privacy._conformance("linear", lambda: privacy.subjects.linear(settings), settings)
+    assert check.verdict is Verdict.FAILED
+    assert "a norm is over the bound" in check.findings[0]
