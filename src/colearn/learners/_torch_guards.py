@@ -22,7 +22,7 @@ from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of, features_of
 from colearn.learners._torch_gradients import ClippedGradients, RowLosses, plain_gradients, trained
 
-__all__ = ["Guards", "far_apart"]
+__all__ = ["Guards", "draws", "far_apart"]
 
 _ROWS = 4
 _COMPARED_ROWS = 3
@@ -179,6 +179,7 @@ class Guards:
                 "What the module puts out depends on the rows of earlier batches.",
                 hint="Keep nothing from one batch to the next.",
             )
+        self._check_alone(X, outputs)
         if X.is_floating_point():
             self._check_slopes(X)
 
@@ -205,6 +206,19 @@ class Guards:
                     f"The module moves {name!r} as rows pass through it in training, so private "
                     "rows would be in it without noise.",
                     hint=f"Keep no statistics of rows. {_HINT}",
+                )
+
+    def _check_alone(self, X: Tensor, outputs: Tensor) -> None:
+        """Let each row through alone; a layer with random numbers of its own drops other units."""
+        if draws(copy.deepcopy(self._module), X):
+            return
+        for row in range(len(X)):
+            with seeded(_SEED, CPU):
+                alone = copy.deepcopy(self._module)(X[row : row + 1])
+            if not _equal(alone, outputs[row : row + 1], tolerance=_GRADIENT_TOLERANCE):
+                raise ConfigError(
+                    "A row gets another output from the module alone than among others.",
+                    hint="Give layers such as Dropout no seed of their own.",
                 )
 
     def _check_apart(self, X: Tensor, outputs: Tensor) -> None:
@@ -265,6 +279,16 @@ class Guards:
         )
 
 
+def draws(module: nn.Module, X: Tensor) -> bool:
+    """Say whether a module draws random numbers as rows pass through it."""
+    on_gpu = X.device.type == "cuda"
+    with seeded(0, X.device), torch.no_grad():
+        before = [torch.get_rng_state(), *([torch.cuda.get_rng_state(X.device)] if on_gpu else [])]
+        module(X)
+        after = [torch.get_rng_state(), *([torch.cuda.get_rng_state(X.device)] if on_gpu else [])]
+    return not all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+
+
 def far_apart(
     got: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], bound: float, share: float
 ) -> bool:
@@ -310,13 +334,13 @@ def _recorded(module: nn.Module, X: Tensor) -> list[tuple[str, Tensor]]:
     return seen
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
+def _equal(one: Tensor, other: Tensor, *, tolerance: float = _TOLERANCE) -> bool:
     if one.shape != other.shape:
         return False
     one, other = one.detach().double(), other.detach().double()
     whole = one[torch.isfinite(one)].abs()
     scale = max(1e-30, float(whole.max()) if whole.numel() else 0.0)
-    return torch.allclose(one, other, rtol=0.0, atol=_TOLERANCE * scale, equal_nan=True)
+    return torch.allclose(one, other, rtol=0.0, atol=tolerance * scale, equal_nan=True)
 
 
 def _equal_but(one: Tensor, other: Tensor, row: int) -> bool:

@@ -103,6 +103,10 @@ def test_without_noise_a_step_moves_by_no_more_than_the_clipped_rows():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (
+            built(lambda: layers.Dense(9), lambda: layers.Dropout(0.4, seed=3)),
+            "no seed of their own",
+        ),
         (normed, "moves '.*batch_normalization/moving_mean'"),
         (
             built(lambda: layers.BatchNormalization(scale=False, center=False)),
