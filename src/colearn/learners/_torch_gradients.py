@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from colearn.errors import MissingExtraError, PrivacyError
 from colearn.learners._torch_compute import seeded
+from colearn.learners._torch_loss import RowLosses
 
 __all__ = [
     "METHODS",
     "Clipped",
     "ClippedGradients",
-    "RowLosses",
     "opacus_is_here",
     "plain_gradients",
     "trained",
@@ -42,25 +42,6 @@ large block of memory is fetched from the operating system anew."""
 
 Gradients = list[Tensor]
 """A tensor for each trained parameter, in the order of `trained`."""
-
-
-class RowLosses(Protocol):
-    """The loss that is trained, row by row."""
-
-    @property
-    def classes_count(self) -> int:
-        """How many classes there are; 0 for regression."""
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the user wrote the loss, so that it takes one row alone."""
-
-    @property
-    def counts_labels(self) -> bool:
-        """Whether it depends on how many rows of each class there are."""
-
-    def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each row, (rows,)."""
 
 
 @dataclass(frozen=True)

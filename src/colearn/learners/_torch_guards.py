@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from colearn.errors import ColearnError, ConfigError
 from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of, features_of
-from colearn.learners._torch_gradients import ClippedGradients, RowLosses, plain_gradients, trained
+from colearn.learners._torch_gradients import ClippedGradients, plain_gradients, trained
+from colearn.learners._torch_loss import RowLosses
 
 __all__ = ["Guards", "draws", "far_apart"]
 

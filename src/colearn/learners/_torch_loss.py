@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,12 +13,31 @@ from colearn.errors import ColearnError, ConfigError
 from colearn.learners._label_prior import LabelPrior, log_prior, logit_shift
 from colearn.learners._scoring import Predictions, Targets
 
-__all__ = ["LabelPrior", "Loss", "Objective", "TrainingLoss"]
+__all__ = ["LabelPrior", "Loss", "Objective", "RowLosses", "TrainingLoss"]
 
 TrainingLoss = Callable[[Tensor, Tensor], Tensor]
 """Outputs and targets of a batch to one number, the mean of the batch."""
 
 Loss = str | TrainingLoss
+
+
+class RowLosses(Protocol):
+    """The loss that is trained, row by row."""
+
+    @property
+    def classes_count(self) -> int:
+        """How many classes there are; 0 for regression."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user wrote the loss, so that it takes one row alone."""
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether it depends on how many rows of each class there are."""
+
+    def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, (rows,)."""
 
 
 class Objective:

@@ -20,12 +20,12 @@ from colearn.learners._torch_data import batch_of
 from colearn.learners._torch_gradients import (
     METHODS,
     ClippedGradients,
-    RowLosses,
     opacus_is_here,
     plain_gradients,
     trained,
 )
 from colearn.learners._torch_guards import Guards, draws, far_apart
+from colearn.learners._torch_loss import RowLosses
 from colearn.weights import NamedArrays
 
 if TYPE_CHECKING:
