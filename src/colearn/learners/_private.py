@@ -33,7 +33,7 @@ from colearn.privacy import (
     source_of,
     split_digest,
 )
-from colearn.privacy.randomness import gaussian
+from colearn.privacy.randomness import noised
 from colearn.schema import Schema
 from colearn.weights import NamedArrays
 
@@ -168,8 +168,9 @@ class PrivateRows:
             return None
         right = correct()
         # The count moves by one with one row, so its variance is 1 / (2 rho) (Bun, Steinke, 2016).
-        noise = gaussian((1,), self._score_source)[0] / math.sqrt(2 * self._score_rho)
-        return float(np.clip((int(right.sum()) + noise) / len(right), 0.0, 1.0))
+        deviation = 1 / math.sqrt(2 * self._score_rho)
+        count = noised(np.array([float(right.sum())]), deviation, self._score_source)[0]
+        return float(np.clip(count / len(right), 0.0, 1.0))
 
     def _open_votes(self, config: VotePrivacyConfig) -> None:
         self._vote_unit = config.unit
