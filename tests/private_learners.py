@@ -47,7 +47,7 @@ class Slope:
     def require_private(self, config):
         pass
 
-    def private_length(self, units_count):
+    def private_length(self, units_count, batch_size=None):
         return units_count, 1, 1.0
 
     def fit_privately(self, model, X, y, training, seed):
