@@ -82,9 +82,11 @@ class LinearFamily:
         """
         descent_of(self._estimator, is_classifier=bool(self._classes_count))
 
-    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+    def private_length(
+        self, units_count: int, batch_size: int | None = None
+    ) -> tuple[int, int, float | None]:
         """Return the batch size and the steps of `epochs` passes; the rate is not fixed."""
-        return private_length(units_count, self._epochs)
+        return private_length(units_count, self._epochs, batch_size)
 
     def fit_privately(
         self,

@@ -119,9 +119,11 @@ def descent_of(estimator: Any, *, is_classifier: bool) -> Descent:
     )
 
 
-def private_length(units_count: int, epochs: int) -> tuple[int, int, float | None]:
+def private_length(
+    units_count: int, epochs: int, batch_size: int | None = None
+) -> tuple[int, int, float | None]:
     """Return the batch size and the steps that make `epochs` passes; the rate is not fixed."""
-    batch = max(1, min(units_count, _BATCH))
+    batch = max(1, min(units_count, batch_size or _BATCH))
     return batch, epochs * max(1, math.ceil(units_count / batch)), None
 
 

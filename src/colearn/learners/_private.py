@@ -55,8 +55,15 @@ class PrivateFamily(ModelFamily, Protocol):
             ConfigError: Names the module or the setting.
         """
 
-    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
-        """Return batch size, steps and, if it is fixed, the sampling rate of one proposal."""
+    def private_length(
+        self, units_count: int, batch_size: int | None = None
+    ) -> tuple[int, int, float | None]:
+        """Return batch size, steps and, if it is fixed, the sampling rate of one proposal.
+
+        Args:
+            units_count: Units to train on.
+            batch_size: How many a step is to draw on average; None for the family's own number.
+        """
 
     def fit_privately(
         self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int
@@ -195,7 +202,7 @@ class PrivateRows:
     def _proposal_budget(self, config: DiffPrivConfig) -> ProposalBudget:
         users = self._units_of(0, config.unit)
         units = len(self._sets.train.y) if users is None else _count(users)
-        batch, steps, rate = self._family.private_length(units)
+        batch, steps, rate = self._family.private_length(units, config.expected_batch_size)
         return ProposalBudget(
             config, self._ledger, Partition(self._split, "train"),
             units_count=units, batch_size=batch, steps=steps, fixed_rate=rate,

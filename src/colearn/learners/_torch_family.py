@@ -199,9 +199,11 @@ class TorchFamily:
         """How private training computes gradients; empty before `require_private`."""
         return self._private.method
 
-    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+    def private_length(
+        self, units_count: int, batch_size: int | None = None
+    ) -> tuple[int, int, float | None]:
         """Return batch size and steps of one proposal; its sampling rate follows from them."""
-        batch, steps = self._training.batch_size, self._training.steps
+        batch, steps = batch_size or self._training.batch_size, self._training.steps
         passes = self._training.epochs or 1
         return batch, -(-units_count // batch) * passes if steps is None else steps, None
 

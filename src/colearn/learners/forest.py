@@ -138,7 +138,11 @@ class ForestFamily:
                 hint="Leave it out; steps_per_proposal is the number of trees.",
             )
 
-    def private_length(self, units_count: int) -> tuple[int, int, float | None]:
+    def private_length(
+        self,
+        units_count: int,
+        batch_size: int | None = None,  # noqa: ARG002  (a tree takes all)
+    ) -> tuple[int, int, float | None]:
         """Return that a step takes all units, that there is one a tree, and the rate 1."""
         return units_count, self._trees_count, 1.0
 

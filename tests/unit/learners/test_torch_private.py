@@ -273,6 +273,7 @@ def test_momenta_go_on_with_the_next_proposal():
 
 def test_a_proposal_is_as_long_as_the_settings_say():
     assert family(batch_size=32, epochs=2)[1].private_length(80) == (32, 6, None)
+    assert family(batch_size=32, epochs=2)[1].private_length(80, 20) == (20, 8, None)
     assert family(batch_size=32, steps=7)[1].private_length(80) == (32, 7, None)
     assert family(batch_size=200)[1].private_length(80) == (200, 1, None)
 
