@@ -8,6 +8,7 @@ import pytest
 from tests.private_learners import ledgers, spends
 from typer.testing import CliRunner
 
+from colearn.audit import audit, open_source
 from colearn.cli.app import app
 from colearn.core import Outcome
 from colearn.errors import BudgetExceededError, ConfigError, SpendsCorruptError
@@ -16,7 +17,7 @@ from colearn.experiment.card import model_card
 from colearn.experiment.plan import proposal_privacy_of
 from colearn.experiment.statement import NONE, NOT_PRIVATE, statement_of
 from colearn.learners import SklearnLearner
-from colearn.privacy import Partition, epsilon_of
+from colearn.privacy import Partition, VoteEntry, epsilon_of
 from colearn.privacy.claim import check_claim, claim_of
 from colearn.store import Archive, DirectoryStore
 
@@ -207,6 +208,20 @@ def test_simulated_noise_repeats_the_run_and_is_called_not_private(tmp_path):
     secure = ran(config(), tmp_path / "three")
     assert secure[0].proposal != first[0].proposal
     assert [each.proposal for each in first] == [each.proposal for each in second]
+
+
+def test_a_liar_lies_privately_and_the_others_outvote_it(tmp_path):
+    asked = config(learners=4, rounds=4, hostile={"learners": 1})
+    members = plan(asked, tmp_path / "lies").group()
+    assert members[3].votes_privately
+    entry = members[3].mli_test_weights(members[3].mli_get_current_weights())
+    (kept,) = [each for each in ledgers(tmp_path)[-1].entries() if isinstance(each, VoteEntry)]
+    assert entry.vote is not kept.vote
+    records = ran(asked, tmp_path / "run")
+    assert [each.proposer for each in records] == ["ada", "ben", "cleo", "mallory"]
+    assert all(not each.failures and each.proposal for each in records)
+    assert len(spends(tmp_path / "run" / "privacy" / "mallory")) == 4
+    assert audit(open_source(str(tmp_path / "run"))).passed
 
 
 def test_an_experiment_without_privacy_says_so_and_has_the_terms_it_had():
