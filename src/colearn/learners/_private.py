@@ -289,12 +289,19 @@ def _checked_users(
                 hint="Give users=(of the training rows, of the vote rows), or a task with groups.",
             )
         return None
-    own, voting = np.asarray(users[0]), np.asarray(users[1])
+    try:
+        own, voting = (np.asarray(np.asarray(each).tolist()) for each in users)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"users must be two lists, of the training and of the vote rows: {error}."
+        ) from error
     if own.shape != (len(train.y),) or voting.shape != (len(vote.y),):
         raise ConfigError(
             f"users must name one user for each of {len(train.y)} training and {len(vote.y)} vote "
             f"rows, got {own.shape} and {voting.shape}."
         )
+    if "O" in (own.dtype.kind, voting.dtype.kind):
+        raise ConfigError("A user must be a number or a text, the same kind for all rows.")
     both = np.intersect1d(own, voting)
     if len(both) and len(configs) == 2 and any(each.unit.kind == "user" for each in configs):
         raise ConfigError(

@@ -35,6 +35,10 @@ def check_private(
     Raises:
         ConfigError: Names the setting.
     """
+    if not isinstance(privacy, Privacy):
+        raise ConfigError(
+            f"Learner {name!r}: privacy must be a colearn.privacy.Privacy, got {privacy!r:.80}."
+        )
     if weighs_classes:
         # "balanced" counts the private classes, and any weight breaks the bound of a row's share.
         _refuse(name, "class_weight", "it weighs private rows")

@@ -136,7 +136,7 @@ class TemplateLearner(MachineLearningInterface):
             self._test = None
         check_disjoint(name, self._train, self._vote, (train[0], vote[0]))
         by_class = checked_class_weight(class_weight, schema.classes)
-        self.votes_privately = privacy is not None and privacy.votes is not None
+        self.votes_privately = getattr(privacy, "votes", None) is not None
         if self.votes_privately:
             # The counts of classes are private too (section 4).
             balanced = False

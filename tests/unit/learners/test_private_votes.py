@@ -263,6 +263,11 @@ REFUSED = {
     ),
     "no users": ({}, {"unit": BY_USER}, "users="),
     "too few users": ({"users": (["p"], ["q"])}, {"unit": BY_USER}, r"users must.*60.*200"),
+    "no lists": ({"users": 5}, {"unit": BY_USER}, "users must be two lists"),
+    "one list": ({"users": (["p"] * 60,)}, {"unit": BY_USER}, "users must be two lists"),
+    "users of many kinds": (
+        {"users": (["p"] * 60, [None] * 199 + [3])}, {"unit": BY_USER}, "number or a text",
+    ),
 }  # fmt: skip
 
 
@@ -339,6 +344,12 @@ def test_the_record_of_spends_is_where_the_settings_say(tmp_path, monkeypatch):
     ledger = PrivacyLedger.open(tmp_path / "home", "clinic-7")
     assert [entry.purpose for entry in spends(tmp_path)] == ["vote of learner"]
     assert ledger.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_an_experiment_file_puts_in_the_place_of_privacy_is_refused():
+    for wrong in ("all", {"votes": {"epsilon": 1}}, 7):
+        with pytest.raises(ConfigError, match=r"privacy must be a colearn\.privacy\.Privacy"):
+            learner(wrong)
 
 
 def test_a_config_of_proposals_is_no_config_of_votes():
