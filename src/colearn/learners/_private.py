@@ -196,8 +196,12 @@ class PrivateRows:
                 hint='Write test_scores = "off".',
             )
         if config.test_scores == "noised" and self._sets.test is not None:
-            whole = rho_for(config.test_epsilon, self._voting.delta)
-            self._score_rho = whole / config.planned_votes
+            # Where others have left nothing, each score will be refused when it is asked for.
+            besides = self._ledger.besides(self._split)
+            whole = rho_for(config.test_epsilon, self._voting.delta, besides=besides)
+            whole = whole or rho_for(config.test_epsilon, self._voting.delta)
+            # Rounded down, so that all planned scores fit for certain.
+            self._score_rho = math.nextafter(whole / config.planned_votes, 0.0)
 
     def _proposal_budget(self, config: DiffPrivConfig) -> ProposalBudget:
         users = self._units_of(0, config.unit)

@@ -20,8 +20,8 @@ from tests.private_learners import (
 from colearn import RandomForestLearner, SklearnLearner, run_one_round
 from colearn.errors import ConfigError, SpendsCorruptError
 from colearn.interface import DiffPrivConfig, PrivacyUnit, VotePrivacyConfig
+from colearn.privacy import Partition, PrivacyLedger, VoteEntry, ZeroConcentrated, epsilon_of
 from colearn.privacy import Privacy as Asked
-from colearn.privacy import PrivacyLedger, VoteEntry, ZeroConcentrated, epsilon_of
 
 VOTES = VotePrivacyConfig()
 
@@ -320,6 +320,20 @@ def test_noised_test_scores_have_the_noise_that_they_are_paid_with(tmp_path):
     squares = ((draws - 0.5) * 4000) ** 2 * (2 * rho)
     assert 43 < squares.sum() < 180
     assert len(set(draws)) == 100
+
+
+@pytest.mark.parametrize("count", [3, 7, 49])
+def test_all_planned_scores_fit_beside_what_was_spent_elsewhere(tmp_path, count):
+    config = {"test_scores": "noised", "planned_votes": count}
+    own = Asked(votes=VOTES.model_copy(update=config), directory=tmp_path, dataset="d")
+    ledger = PrivacyLedger.open(tmp_path, "d")
+    spent = ZeroConcentrated(0.001)
+    ledger.spend(Partition("other", "vote"), spent, epsilon=1.0, delta=1e-6, purpose="before")
+    voter = learner(own)
+    scores = [voter.mli_test_weights(proposal(each)).test_score for each in range(1, count + 1)]
+    assert None not in scores
+    assert 0.99 < ledger.consumed(partition(tmp_path, "test"), 1e-6) <= 1.0
+    assert voter.mli_test_weights(proposal(99)).test_score is None
 
 
 def test_no_noised_score_without_a_vote(tmp_path):
