@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from colearn.core import exact_threshold
 from colearn.core.rules import DURATION_MAX_S
@@ -128,6 +135,17 @@ class ExperimentConfig(_Section):
     hostile: HostileConfig = HostileConfig()
     ledger: LedgerConfig = LedgerConfig()
     phases: PhasesConfig = PhasesConfig()
+
+    @field_validator("privacy")
+    @classmethod
+    def _scored(cls, value: PrivacyConfig, info: ValidationInfo) -> PrivacyConfig:
+        unscored = value.votes is not None and value.votes.test_scores == "off"
+        if unscored and info.data.get("target") is not None:
+            raise ValueError(
+                "private votes publish no score that could reach target: leave target out, or "
+                'write votes.test_scores = "noised"'
+            )
+        return value
 
     def terms(self) -> dict[str, Any]:
         """Return what the specification holds of the experiment (6.1) beside its rules."""

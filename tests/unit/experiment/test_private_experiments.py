@@ -244,6 +244,14 @@ def test_classic_votes_are_refused_with_privacy(tmp_path):
         plan(config(vote={"mode": "classic"}), tmp_path).group()
 
 
+def test_a_target_needs_scores():
+    with pytest.raises(ConfigError, match=r"\[privacy\].*no score.*target.*noised"):
+        config(target=0.9)
+    noised = config(target=0.9, privacy={"votes": {"epsilon": 8.0, "test_scores": "noised"}})
+    assert noised.target == 0.9
+    assert config(target=0.9, privacy={"proposals": PROPOSALS}).target == 0.9
+
+
 def test_a_learner_that_knows_no_privacy_is_refused(tmp_path):
     asked = config(learner={"use": "tests.unit.experiment.test_private_experiments:deaf"})
     with pytest.raises(ConfigError, match=r"\[learner.with\].*privacy"):
