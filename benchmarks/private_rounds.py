@@ -16,6 +16,7 @@ to nothing and writes nothing.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
 import sys
@@ -47,7 +48,13 @@ from colearn.tasks import fashion_mnist
 LEARNERS, ROUNDS, EARLY, SEEDS = 10, 40, 10, 3
 TRAIN_ROWS = 600
 PLANNED = 200
-EPSILONS = (2.0, 8.0)
+VOTES: dict[str, tuple[float, float | None]] = {
+    "epsilon 2": (2.0, None),
+    "epsilon 2, clip 0.25": (2.0, 0.25),
+    "epsilon 8": (8.0, None),
+}
+"""Epsilon of all planned votes, and the loss difference at which a row's say ends; 1 by default."""
+
 RULES = Rules(exact_threshold("1/2"))
 KINDS = ("honest", "label-flipped", "noise of 30 %")
 
@@ -169,15 +176,16 @@ def spoilt(model: Weights, share: float, random: np.random.Generator) -> Weights
 class Mechanism:
     """Private votes of one group by the formula, and in seed 0 by `PrivateVoting` as well."""
 
-    def __init__(self, epsilon: float, vote_rows: int, folder: Path | None) -> None:
-        config = VotePrivacyConfig(epsilon=epsilon, planned_votes=PLANNED)
+    def __init__(self, name: str, vote_rows: int, folder: Path | None) -> None:
+        epsilon, clip = VOTES[name]
+        config = VotePrivacyConfig(epsilon=epsilon, planned_votes=PLANNED, clip=clip)
         self.terms = vote_terms(config, vote_rows)
         self._voting = None
         if folder is not None:
             self._voting = [
                 PrivateVoting(
                     config,
-                    PrivacyLedger.open(folder, f"voter{place}-{epsilon:g}"),
+                    PrivacyLedger.open(folder, f"voter{place}-{epsilon}-{clip}"),
                     Partition("0" * 64, "vote"),
                     units_count=vote_rows,
                     purpose="benchmark",
@@ -212,26 +220,26 @@ def measured(case: tuple[str, Any, int], seed: int, rounds: int, folder: Path | 
     """Return a row for each proposal of each round."""
     name, deal, vote_rows = case
     group = Group(deal(vote_rows, seed), seed)
-    mechanisms = {f"{e:g}": Mechanism(e, vote_rows, folder) for e in EPSILONS}
+    mechanisms = {each: Mechanism(each, vote_rows, folder) for each in VOTES}
     rows = []
     for turn in range(rounds):
         proposals = group.proposals(turn)
         for kind, proposal in proposals.items():
             votes, differences = group.judged(turn, proposal)
-            gains = [float(np.clip(each, -1, 1).mean()) for each in differences]
+            gains = [float(each.mean()) for each in differences]
             row = {"case": name, "m": vote_rows, "seed": seed, "round": turn, "kind": kind}
             row["gain"] = round(statistics.fmean(gains), 5)
             row["exact"] = Tally(RULES, LEARNERS, sum(votes), LEARNERS - 1 - sum(votes)).accepted
-            for epsilon, mechanism in mechanisms.items():
+            for how, mechanism in mechanisms.items():
                 chances = mechanism.approvals(differences)
                 cast = mechanism.cast(f"{turn} {kind}", differences)
-                row[f"passes {epsilon}"] = passes(chances)
+                row[f"passes {how}"] = passes(chances)
                 if cast:
-                    row[f"approvals {epsilon}"] = sum(cast)
-                    row[f"expected {epsilon}"] = sum(chances)
-                    row[f"variance {epsilon}"] = sum(chance * (1 - chance) for chance in chances)
+                    row[f"approvals {how}"] = sum(cast)
+                    row[f"expected {how}"] = sum(chances)
+                    row[f"variance {how}"] = sum(chance * (1 - chance) for chance in chances)
                     tally = Tally(RULES, LEARNERS, sum(cast), LEARNERS - 1 - sum(cast))
-                    row[f"real {epsilon}"] = tally.accepted
+                    row[f"real {how}"] = tally.accepted
             rows.append(row)
         group.accept(proposals["honest"])
     return rows
@@ -247,7 +255,7 @@ def summed(rows: list[Row]) -> list[Row]:
     for (case, vote_rows, seed, kind, early), part in parts.items():
         line = {"case": case, "m": vote_rows, "seed": seed, "kind": kind, "early": early}
         line["rounds"] = len(part)
-        for name in ("gain", "exact", *(f"passes {e:g}" for e in EPSILONS)):
+        for name in ("gain", "exact", *(f"passes {how}" for how in VOTES)):
             line[name] = round(statistics.fmean(float(row[name]) for row in part), 5)
         for name in part[0]:
             if name.split()[0] in ("approvals", "expected", "variance", "real"):
@@ -257,44 +265,37 @@ def summed(rows: list[Row]) -> list[Row]:
 
 
 def rounds_table(rows: list[Row]) -> str:
-    names = ("exact", *(f"passes {e:g}" for e in EPSILONS))
+    names = ("exact", *(f"passes {how}" for how in VOTES))
     lines = []
     for case, _, vote_rows in CASES:
-        for kind in KINDS:
-            own = [r for r in rows if (r["case"], r["m"], r["kind"]) == (case, vote_rows, kind)]
-            line: list[object] = [case, f"{vote_rows:,}", kind]
-            for early in (True, False):
-                part = [row for row in own if row["early"] == early]
-                if part:
-                    line.append(f"{statistics.fmean(row['gain'] for row in part):+.4f}")
-                    line += [f"{statistics.fmean(r[name] for r in part):.1%}" for name in names]
+        for kind, early in itertools.product(KINDS, (True, False)):
+            key = (case, vote_rows, kind, early)
+            own = [r for r in rows if (r["case"], r["m"], r["kind"], r["early"]) == key]
             if own:
+                line = [case, f"{vote_rows:,}", kind]
+                line += [f"1 to {EARLY}" if early else f"{EARLY + 1} to {ROUNDS}"]
+                line += [f"{statistics.fmean(row['gain'] for row in own):+.4f}"]
+                line += [f"{statistics.fmean(row[name] for row in own):.1%}" for name in names]
                 lines.append(line)
-    parts = ["mean gain", "exact", *(f"epsilon {e:g}" for e in EPSILONS)]
-    columns = ["data", "vote rows", "proposal"]
-    columns += [f"{each}, rounds 1-{EARLY}" for each in parts]
-    columns += [f"{each}, {EARLY + 1}-{ROUNDS}" for each in parts]
-    return table(columns, lines)
+    return table(["data", "vote rows", "proposal", "rounds", "gain", "exact", *VOTES], lines)
 
 
-def checked_sentence(rows: list[Row]) -> str:
-    """Say how the votes that were cast compare with the formula."""
-    told = []
-    for e in (f"{epsilon:g}" for epsilon in EPSILONS):
-        cast = [row for row in rows if f"approvals {e}" in row]
+def checked_table(rows: list[Row]) -> str:
+    """Hold the votes that were cast against the formula."""
+    lines = []
+    for how in VOTES:
+        cast = [row for row in rows if f"approvals {how}" in row]
         count = sum(row["rounds"] for row in cast)
-        found = sum(row[f"approvals {e}"] for row in cast)
-        expected = sum(row[f"expected {e}"] for row in cast)
-        error = math.sqrt(sum(row[f"variance {e}"] for row in cast))
-        real = sum(row[f"real {e}"] for row in cast)
-        chances = sum(row["rounds"] * row[f"passes {e}"] for row in cast)
-        told.append(
-            f"At epsilon {e} {found:,.0f} of {count * (LEARNERS - 1):,} votes cast by "
-            f"`PrivateVoting` approved, where the formula expects {expected:,.1f} "
-            f"({(found - expected) / error:+.1f} standard errors), and {real:.0f} of {count} "
-            f"proposals passed, where it expects {chances:.1f}."
-        )
-    return " ".join(told)
+        found = sum(row[f"approvals {how}"] for row in cast)
+        expected = sum(row[f"expected {how}"] for row in cast)
+        error = math.sqrt(sum(row[f"variance {how}"] for row in cast))
+        line = [how, f"{count * (LEARNERS - 1):,}", f"{found:,.0f}"]
+        line += [f"{expected:,.1f}", f"{(found - expected) / error:+.1f}", f"{count:,}"]
+        line += [f"{sum(row[f'real {how}'] for row in cast):.0f}"]
+        line += [f"{sum(row['rounds'] * row[f'passes {how}'] for row in cast):.1f}"]
+        lines.append(line)
+    columns = ["votes by `PrivateVoting`", "cast", "approved", "expected", "standard errors off"]
+    return table([*columns, "proposals", "passed", "expected"], lines)
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -311,7 +312,7 @@ def main(arguments: Sequence[str] = ()) -> None:
                 rows += measured(case, seed, 12 if chosen.smoke else ROUNDS, real)
             print(f"{case[0]}, {case[2]}, seed {seed}: {time.perf_counter() - begin:.0f} s")
     kept = summed(rows)
-    text = f"{rounds_table(kept)}\n\n{checked_sentence(kept)}"
+    text = f"{rounds_table(kept)}\n\n{checked_table(kept)}"
     if chosen.smoke:
         print(text)
         return
