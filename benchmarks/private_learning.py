@@ -349,7 +349,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axes.set_ylabel("accuracy on 10,000 test pictures")
     axes.set_title(f"Fashion-MNIST, {LEARNERS} learners, {TURNS} proposals each, delta 1e-5")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     figure.savefig(path, dpi=110, format="png", metadata={"Software": None})
 
 
