@@ -334,7 +334,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
     for label, votes, colour, marker, shift, scores in (
         ("together", "exact", "#2a9d55", "o", -0.06, group),
-        ("together, votes of epsilon 2", LONGER, "#4c78a8", "s", 0.06, group),
+        ("together, private votes, longer proposals", LONGER, "#4c78a8", "s", 0.06, group),
         ("each learner alone, same budget", "exact", "#d1495b", "^", 0.0, members),
     ):
         of = {e: [r for r in rows if (r["epsilon"], r["votes"]) == (e, votes)] for e in order}
