@@ -5,9 +5,9 @@ the test set. Each may make eight proposals within epsilon 8, 4 or 2 at delta 1e
 of a CSPRNG, which no seed repeats. Alone, a learner makes as many proposals within as much, on its
 training and vote rows, and accepts all of them.
 
-``python -m benchmarks.private_learning`` measures what is not there yet of this version and
-rewrites the table and the picture; ``--again`` measures everything anew, ``--table`` nothing;
-``--smoke`` measures next to nothing and writes nothing.
+``python -m benchmarks.private_learning`` measures everything and rewrites the table and the
+picture; ``--keep`` leaves the rows of this version that are there already, so that a run which was
+interrupted goes on; ``--table`` measures nothing; ``--smoke`` next to nothing, and writes nothing.
 """
 
 from __future__ import annotations
@@ -355,13 +355,13 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", action="store_true", help="measure everything anew")
+    parser.add_argument("--keep", action="store_true", help="keep this version's rows")
     parser.add_argument("--table", action="store_true", help="only write table and picture anew")
     parser.add_argument("--smoke", action="store_true", help="only see that it runs")
     chosen = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     setting = SMOKE if chosen.smoke else FULL
-    rows = [] if chosen.again or chosen.smoke else kept()
+    rows = kept() if chosen.keep or chosen.table else []
     done = {key_of(row) for row in rows}
     pictures = None if chosen.table else Pictures(setting)
     for key in cells(setting):
