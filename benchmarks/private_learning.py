@@ -367,6 +367,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     for key in cells(setting):
         if pictures is None or key_of(key) in done:
             continue
+        if chosen.smoke and key["epsilon"] not in (FREE, "2"):
+            continue
         fresh = {**key, "version": version("colearn"), **measured(pictures, **key)}
         gc.collect()  # Learners hold each other, and their rows are large.
         rows.append(fresh)
