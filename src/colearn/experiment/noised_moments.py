@@ -61,10 +61,11 @@ def noised_moments(
             hint="Write epsilon, low and high under [privacy.moments]; or use public constants.",
         )
     simulated = config.seed if config.privacy.simulated else None
-    home = default_directory() if directory is None else directory
+    # Where the learners have their records too: one for a dataset, whoever asks.
+    folders = [default_directory() if directory is None else directory / name for name in names]
     return [
-        _of_member(asked, X, dataset, home / name, simulated)
-        for X, dataset, name in zip(sites, datasets, names, strict=True)
+        _of_member(asked, X, dataset, folder, simulated)
+        for X, dataset, folder in zip(sites, datasets, folders, strict=True)
     ]
 
 
@@ -76,7 +77,7 @@ def _of_member(
     simulated: int | None,
 ) -> Moments:
     question = hashlib.sha256(f"{asked.model_dump_json()} {dataset}".encode()).hexdigest()
-    width, kept = X.shape[1], folder / "moments.json"
+    width, kept = X.shape[1], folder / f"{dataset[:32]}.moments.json"
     if kept.exists():
         return _read(kept, question, width)
     bounds = _bounds(asked, width)
@@ -84,7 +85,7 @@ def _of_member(
     rho = rho_for(asked.epsilon, asked.delta)
     ledger.spend(
         _PARTITION, ZeroConcentrated(rho), epsilon=asked.epsilon, delta=asked.delta,
-        purpose=f"moments of {folder.name}",
+        purpose="moments",
     )  # fmt: skip
     source = source_of("secure" if simulated is None else "simulation", simulated or 0)
     released = private_moments(

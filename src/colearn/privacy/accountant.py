@@ -31,10 +31,11 @@ __all__ = [
 EPSILON_FINE_MAX = 1000.0
 """Beyond this the coarser bound is enough: nobody calls such an epsilon private."""
 
-GRID_STEP = 1e-4
+GRID_STEP = 5e-4
 """Width of the grid of privacy losses, for epsilons up to `GRID_EPSILON`.
 
-With 1e-3 many steps at sampling rates of 1 in 1,000 would claim 5 to 10 % more epsilon.
+A grid five times finer costs five times as much. It would claim .01 % less for 6,000 steps at noise
+1 and rate .01, and 1.7 % less for 50,000 at noise 1.1 and rate .001.
 """
 
 GRID_EPSILON = 16.0

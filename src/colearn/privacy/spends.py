@@ -227,8 +227,16 @@ def default_directory() -> Path:
 
     ``$COLEARN_PRIVACY``, else ``$XDG_STATE_HOME/colearn/privacy``, else
     ``~/.local/state/colearn/privacy``.
+
+    Raises:
+        ConfigError: ``$COLEARN_PRIVACY`` is relative: elsewhere it would be another, empty record.
     """
     if chosen := os.environ.get("COLEARN_PRIVACY"):
+        if not Path(chosen).is_absolute():
+            raise ConfigError(
+                f"COLEARN_PRIVACY must be an absolute path, got {chosen!r}.",
+                hint="The same records must be found from every folder.",
+            )
         return Path(chosen)
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "colearn" / "privacy"

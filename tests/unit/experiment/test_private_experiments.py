@@ -275,6 +275,11 @@ def test_shared_moments_need_noise_where_something_is_private(tmp_path):
     plan(config(task="iris", privacy={}, preprocess={"use": "shared"}), tmp_path)
 
 
+def release(folder):
+    (kept,) = folder.glob("*.moments.json")
+    return kept
+
+
 def test_shared_moments_are_noised_once_and_then_kept(tmp_path):
     plain = plan(config(task="iris", privacy={}, preprocess={"use": "shared"}), tmp_path)
     one, again = (plan(shared(), tmp_path) for _ in range(2))
@@ -284,8 +289,8 @@ def test_shared_moments_are_noised_once_and_then_kept(tmp_path):
     for name in ("ada", "ben", "cleo"):
         (spent,) = spends(tmp_path / name)
         assert spent.partition == Partition("moments", "moments")
-        assert spent.purpose == f"moments of {name}"
-        kept = tmp_path / name / "moments.json"
+        assert spent.purpose == "moments"
+        kept = release(tmp_path / name)
         document = json.loads(kept.read_text())
         assert set(document) == {"question", "count", "mean", "mean_square"}
 
@@ -325,7 +330,7 @@ def test_moments_add_to_what_votes_and_proposals_spend(tmp_path):
 ], ids=["cut", "key", "list", "null", "count", "nan", "ragged"])  # fmt: skip
 def test_a_damaged_release_is_refused_and_not_drawn_again(tmp_path, damage):
     plan(shared(), tmp_path)
-    kept = tmp_path / "ben" / "moments.json"
+    kept = release(tmp_path / "ben")
     text = damage(kept.read_text())
     kept.write_text(text)
     with pytest.raises(SpendsCorruptError, match=r"moments\.json"):
@@ -334,20 +339,35 @@ def test_a_damaged_release_is_refused_and_not_drawn_again(tmp_path, damage):
     assert len(spends(tmp_path)) == 3
 
 
-def test_a_release_for_other_bounds_or_rows_is_not_taken(tmp_path):
+def test_a_release_for_other_bounds_is_not_taken(tmp_path):
     plan(shared(), tmp_path)
-    for other in (shared(high=11), shared().model_copy(update={"seed": 4})):
-        with pytest.raises(ConfigError, match="other rows or other bounds"):
-            plan(other, tmp_path)
+    with pytest.raises(ConfigError, match="other rows or other bounds"):
+        plan(shared(high=11), tmp_path)
     assert len(spends(tmp_path)) == 3
+
+
+def test_other_rows_have_a_release_and_a_record_of_their_own(tmp_path):
+    plan(shared(), tmp_path)
+    plan(shared().model_copy(update={"seed": 4}), tmp_path)
+    assert len(spends(tmp_path)) == 6
+    assert len([*(tmp_path / "ada").glob("*.moments.json")]) == 2
+
+
+def test_without_a_folder_moments_and_votes_are_in_one_record(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLEARN_PRIVACY", str(tmp_path))
+    plan(shared(), None).member(0)
+    for ledger in ledgers(tmp_path):
+        assert [entry.purpose for entry in ledger.entries()] == ["moments"]
+    assert len(ledgers(tmp_path)) == 3
 
 
 def test_a_release_that_was_lost_is_not_paid_for_twice(tmp_path):
     plan(shared(), tmp_path)
-    (tmp_path / "ada" / "moments.json").unlink()
+    kept = release(tmp_path / "ada")
+    kept.unlink()
     with pytest.raises(BudgetExceededError):
         plan(shared(), tmp_path)
-    assert not (tmp_path / "ada" / "moments.json").exists()
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize("bounds", [
@@ -363,7 +383,7 @@ def test_wide_bounds_give_noise_in_proportion(tmp_path):
     # 4 features, rho(1, 1e-6): the noise of a mean has a deviation of a few percent of the range.
     prepared = plan(shared(), tmp_path)
     mean = np.mean([
-        json.loads((tmp_path / name / "moments.json").read_text())["mean"]
+        json.loads(release(tmp_path / name).read_text())["mean"]
         for name in ("ada", "ben", "cleo")
     ], axis=0)  # fmt: skip
     assert abs(mean - prepared.task.X.mean(axis=0)).max() < 10

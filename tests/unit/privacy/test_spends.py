@@ -175,6 +175,9 @@ def test_values_out_of_range_are_never_written(tmp_path):
 def test_the_folder_is_where_the_system_keeps_state(monkeypatch):
     monkeypatch.setenv("COLEARN_PRIVACY", "/a/b")
     assert default_directory() == Path("/a/b")
+    monkeypatch.setenv("COLEARN_PRIVACY", "a/b")
+    with pytest.raises(ConfigError, match="absolute"):
+        default_directory()
     monkeypatch.delenv("COLEARN_PRIVACY")
     monkeypatch.setenv("XDG_STATE_HOME", "/s")
     assert default_directory() == Path("/s/colearn/privacy")
