@@ -24,6 +24,7 @@ from colearn.learners._keras_private import (
 )
 from colearn.learners._scoring import Floats, Predictions, Targets
 from colearn.learners._torch_private import RowForm
+from colearn.learners._training_settings import private_length, refuse_clip_norm
 from colearn.weights import NamedArrays
 
 if TYPE_CHECKING:
@@ -150,11 +151,7 @@ class KerasFamily:
             ConfigError: Names the variable or the setting; or Keras computes with jax.
         """
         require_torch()
-        if self._training.clip_norm is not None:
-            raise ConfigError(
-                "clip_norm does not go with private training, which clips each row.",
-                hint="Leave it out; max_grad_norm is the bound.",
-            )
+        refuse_clip_norm(self._training.clip_norm)
         with undisturbed(0):
             self._private.require(config)
 
@@ -162,9 +159,8 @@ class KerasFamily:
         self, units_count: int, batch_size: int | None = None
     ) -> tuple[int, int, float | None]:
         """Return batch size and steps of one proposal; its sampling rate follows from them."""
-        batch, steps = batch_size or self._training.batch_size, self._training.steps
-        passes = self._training.epochs or 1
-        return batch, -(-units_count // batch) * passes if steps is None else steps, None
+        own = self._training
+        return private_length(units_count, batch_size or own.batch_size, own.epochs, own.steps)
 
     def fit_privately(
         self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int

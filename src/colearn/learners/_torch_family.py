@@ -23,6 +23,7 @@ from colearn.learners._torch_compute import CPU, seeded
 from colearn.learners._torch_data import batch_of
 from colearn.learners._torch_loss import Objective
 from colearn.learners._torch_private import PrivateFitting
+from colearn.learners._training_settings import private_length, refuse_clip_norm
 from colearn.weights import NamedArrays
 
 if TYPE_CHECKING:
@@ -187,11 +188,7 @@ class TorchFamily:
             ConfigError: Names the module's part or the setting.
             MissingExtraError: The setting asks for Opacus, which is not installed.
         """
-        if self._training.clip_norm is not None:
-            raise ConfigError(
-                "clip_norm does not go with private training, which clips each row.",
-                hint="Leave it out; max_grad_norm is the bound.",
-            )
+        refuse_clip_norm(self._training.clip_norm)
         self._private.require(config)
 
     @property
@@ -203,9 +200,8 @@ class TorchFamily:
         self, units_count: int, batch_size: int | None = None
     ) -> tuple[int, int, float | None]:
         """Return batch size and steps of one proposal; its sampling rate follows from them."""
-        batch, steps = batch_size or self._training.batch_size, self._training.steps
-        passes = self._training.epochs or 1
-        return batch, -(-units_count // batch) * passes if steps is None else steps, None
+        own = self._training
+        return private_length(units_count, batch_size or own.batch_size, own.epochs, own.steps)
 
     def fit_privately(
         self, model: NamedArrays, X: Features, y: Targets, training: PrivateTraining, seed: int

@@ -19,7 +19,9 @@ __all__ = [
     "checked_length",
     "checked_norm",
     "checked_schema",
+    "private_length",
     "read_settings",
+    "refuse_clip_norm",
 ]
 
 
@@ -78,6 +80,34 @@ def checked_norm(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"clip_norm must be a number above 0, got {value!r}.")
     return float(value)
+
+
+def private_length(
+    units_count: int, batch_size: int, epochs: int | None, steps: int | None
+) -> tuple[int, int, None]:
+    """Return batch size and steps of a private proposal; its sampling rate follows from them.
+
+    Args:
+        units_count: Units to train on.
+        batch_size: How many a step draws on average.
+        epochs: Passes over the units; None where `steps` says how long.
+        steps: Steps, instead of `epochs`.
+    """
+    passes = -(-units_count // batch_size) * (epochs or 1)
+    return batch_size, passes if steps is None else steps, None
+
+
+def refuse_clip_norm(clip_norm: float | None) -> None:
+    """Refuse a second way to clip gradients in private training.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if clip_norm is not None:
+        raise ConfigError(
+            "clip_norm does not go with private training, which clips each row.",
+            hint="Leave it out; max_grad_norm is the bound.",
+        )
 
 
 def checked_bool(value: object, name: str) -> bool:
