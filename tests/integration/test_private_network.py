@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from colearn.audit import audit, open_source
 from colearn.cli.app import app
+from colearn.cli.privacy_run import audited_run
 from colearn.core import Phase
 from colearn.errors import ConfigError
 from colearn.ledger import EmbeddedLedger
@@ -84,6 +85,12 @@ def test_a_node_killed_while_it_spends_goes_on_with_what_is_left(tmp_path, home)
         for part, epsilon, delta in (("train", 8.0, 1e-5), ("vote", 8.0, 1e-6)):
             own = [each for each in spends(home, part) if each in ledger.entries()]
             assert 0 < ledger.consumed(own[0].partition, delta) <= epsilon
+    for node in network.nodes:
+        seen = audited_run(node.path)
+        assert len(seen.records) == 1
+        assert seen.noise == {"proposals": "secure", "votes": "secure"}
+        assert seen.targets["train"].epsilon == 8.0
+    assert len({audited_run(node.path).records[0] for node in network.nodes}) == 3
     # One for each proposal, and one more at most for the killed one's turn.
     assert ROUNDS <= len(spends(home, "train")) <= ROUNDS + 1
 

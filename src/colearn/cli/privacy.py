@@ -128,7 +128,9 @@ def status(
 def audit(
     where: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN|EXPERIMENT.toml", help="What is looked at beside the code."),
+        typer.Argument(
+            metavar="RUN|NODE|EXPERIMENT.toml", help="What is looked at beside the code."
+        ),
     ] = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Ten times the canaries and trials; minutes.")
@@ -143,7 +145,7 @@ def audit(
 
     if where is not None and not where.exists():
         raise ConfigError(
-            f"There is no {where}.", hint="Name a run folder or an experiment file, or nothing."
+            f"There is no {where}.", hint="Name a folder of a run or a node, or an experiment file."
         )
     report = audit_privacy(audited_run(where), thorough=thorough)
     if as_json:

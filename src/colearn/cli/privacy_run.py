@@ -6,7 +6,9 @@ from pathlib import Path
 
 from colearn.audit.privacy import AuditedRun
 from colearn.audit.spends import SUFFIX, Target
-from colearn.experiment import load_config
+from colearn.experiment import ExperimentConfig, load_config
+from colearn.network.folder import NodeFolder
+from colearn.privacy import default_directory
 
 __all__ = ["PARTS", "audited_run", "deltas_of"]
 
@@ -25,8 +27,7 @@ def audited_run(where: Path | None) -> AuditedRun:
     """
     if where is None:
         return AuditedRun("the installed code")
-    config = load_config(where / "experiment.toml" if where.is_dir() else where)
-    records = sorted((where / "privacy").glob(f"*/*{SUFFIX}")) if where.is_dir() else []
+    config, records = _node(where) if NodeFolder.holds_node(where) else _run(where)
     proposals, votes = config.privacy.proposals, config.privacy.votes
     noise: dict[str, str] = {}
     targets: dict[str, Target] = {}
@@ -47,6 +48,25 @@ def audited_run(where: Path | None) -> AuditedRun:
         for unit in units
     )
     return AuditedRun(str(where), noise, "; ".join(told), targets, records)
+
+
+def _run(where: Path) -> tuple[ExperimentConfig, list[Path]]:
+    """Return the experiment of a run or a file, and the records of a run's members."""
+    if not where.is_dir():
+        return load_config(where), []
+    records = sorted((where / "privacy").glob(f"*/*{SUFFIX}"))
+    return load_config(where / "experiment.toml"), records
+
+
+def _node(where: Path) -> tuple[ExperimentConfig, list[Path]]:
+    """Return the experiment of a node, and the record of its own rows on this machine."""
+    folder = NodeFolder.open(where)
+    prepared, share = folder.plan(), folder.local.share
+    privacy = prepared.privacy_at(0 if share is None else share - 1)
+    if privacy is None:
+        return prepared.config, []
+    record = (privacy.directory or default_directory()) / f"{privacy.dataset}{SUFFIX}"
+    return prepared.config, [record] if record.exists() else []
 
 
 def deltas_of(directory: Path) -> dict[str, float]:

@@ -19,7 +19,7 @@ from colearn.experiment.noised_moments import noised_moments
 from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.preprocess import Scaling, local_moments, shared_scaling
 from colearn.privacy import Privacy, fingerprint
-from colearn.tasks import Division, Site, Split, Task, divide
+from colearn.tasks import Division, Split, Task, divide
 
 __all__ = ["Plan", "imported", "plan", "proposal_privacy_of", "task_of"]
 
@@ -73,6 +73,11 @@ class Plan:
             dataset=self._dataset(rows),
         )
 
+    def privacy_at(self, place: int) -> Privacy | None:
+        """Return the same for the member that has this place in join order."""
+        site = self.division.sites[place]
+        return self.privacy_of(self.names[place], np.concatenate([site.train, site.vote]))
+
     def comparable(self, name: str, rows: npt.NDArray[Any], proposals: int) -> dict[str, Any]:
         """Return the settings of a learner that trains with the group's budget, by itself.
 
@@ -96,7 +101,7 @@ class Plan:
         """Return the learner that has this place in join order; a liar if it lies."""
         site, name = self.division.sites[place], self.names[place]
         labels = self.task.y[site.train]
-        settings = self._private_settings(site, name)
+        settings = self._private_settings(place)
         if name not in self.liars:
             return self._learner(site.train, labels, site.vote, name, settings)
         damping = {"damping": self.config.hostile.damping}
@@ -113,11 +118,10 @@ class Plan:
         whose: Any = rows if self.own_seed is None else slice(None)
         return fingerprint((self.task.X[whose], self.task.y[whose]))
 
-    def _private_settings(self, site: Site, name: str) -> dict[str, Any]:
-        privacy = self.privacy_of(name, np.concatenate([site.train, site.vote]))
+    def _private_settings(self, place: int) -> dict[str, Any]:
+        privacy, site, groups = self.privacy_at(place), self.division.sites[place], self.task.groups
         if privacy is None:
             return {}
-        groups = self.task.groups
         if groups is None or "user" not in self.config.privacy.units:
             return {"privacy": privacy}
         return {"privacy": privacy, "users": (groups[site.train], groups[site.vote])}
