@@ -22,6 +22,8 @@ NODE, RESUME, AUDIT = (
 ATTACKS, EXPERIMENT = "tests/scenario", "tests/unit/experiment"
 TALLY, NAMED = "core/tally.py", "weights/named.py"
 CODEC, TREES = "weights/codec.py", "weights/trees.py"
+WORKER, TRAINING = "worker.py", "privacy/training.py"
+PRIVATE, CLAIMS = "tests/unit/privacy/", "tests/scenario/test_private_proposals.py"
 SCORING, TEMPLATE = "learners/_scoring.py", "learners/_template.py"
 
 FAULTS = [
@@ -33,7 +35,7 @@ FAULTS = [
     ("a float means its binary value", "core/rules.py", "Fraction(float.__repr__(value) if isinstance(value, float) else value)", "Fraction(value)", CORE),
     ("the proposer keeps its turn", "core/schedule.py", "(*self.order[1:], *self.order[:1], *joined)", "(*self.order, *joined)", CORE),
     ("newcomers stand before the last proposer", "core/schedule.py", "*self.order[:1], *joined", "*joined, *self.order[:1]", CORE),
-    ("a NaN score approves", "asking.py", "_APPROVE if score == score else None", "_APPROVE", ATTACKS),
+    ("a NaN score approves", "asking.py", "_APPROVE if score == score or not scored else None", "_APPROVE", ATTACKS),
     ("a truthy vote approves", "asking.py", "if vote is True:", "if vote:", ATTACKS),
     ("an abstention is silence", "asking.py", "return Ballot.ABSTAIN if vote is None else None", "return None", ATTACKS),
     ("the proposer votes for itself", "driver.py", "    ballots[report.proposer] = None\n", "", ATTACKS),
@@ -57,13 +59,23 @@ FAULTS = [
     ("records are not held against the ledger", "experiment/collective.py", "not self._recorder.confirms(record)", "(self._recorder.confirms(record) and False)", RESUME),
     ("a run of other settings goes on", "experiment/collective.py", "if not same or seated", "if seated", RESUME),
     ("a killed run draws other proposals", "learners/_template.py", "self._proposals_count if self._round_number is None else self._round_number", "self._proposals_count", LEARNERS),
-    ("the node proposes what voters must reject", "node.py", "require_like(weights.layout, model.layout, grows=self._origin.grows)\n        except WeightsError", "pass\n        except WeightsError", NODE),
-    ("a node rejects nothing it cannot verify", "node.py", "            return Ballot.REJECT\n", "            return Ballot.APPROVE\n", NODE),
+    ("the node proposes what voters must reject", WORKER, "            self._require_sound(weights, model)\n        except WeightsError", "            pass\n        except WeightsError", NODE),
+    ("a node rejects nothing it cannot verify", WORKER, "            return Ballot.REJECT\n", "            return Ballot.APPROVE\n", NODE),
     ("a relay brings what nobody signed", "relay.py", "if _signer(experiment, ballot) != voter:", "if False:", "tests/unit/test_relay.py"),
     ("a node waits for its relay for ever", "node.py", "return 2 * left > experiment.rules.vote_s", "return True", "tests/unit/test_relay.py"),
     ("heads beside the rows are not compared", "audit/replay.py", "if head != stored.head:", "if False:", AUDIT),
     ("the given head is not looked at", "audit/run.py", "elif replica.heads[head.height] != head.digest:", "elif False:", AUDIT),
     ("accepted blobs are not read", "audit/blobs.py", "    reader.accepted(story.models)\n", "", AUDIT),
+    ("the bound of a gradient is not asserted", TRAINING, "if not bool(np.all((norms >= 0) & (norms <= bound))):", "if False:", PRIVATE + "test_training.py"),
+    ("the noise is forgotten", TRAINING, "noised(value, deviation, self._source)", "value", PRIVATE + "test_training.py"),
+    ("a spend is not held against the budget", "privacy/spends.py", "if not after <= epsilon:", "if False:", PRIVATE + "test_spends.py"),
+    ("a vote costs nothing", "privacy/vote.py", "            self._pay()\n", "", PRIVATE + "test_vote.py"),
+    ("the margin of a vote is forgotten", "privacy/vote.py", "(total - self.margin)", "total", PRIVATE + "test_vote.py"),
+    ("the own proposal is asked of private rows", WORKER, "if not self._votes_privately:", "if True:", "tests/unit/experiment/test_private_experiments.py"),
+    ("a claim may fall", "audit/claims.py", "if consumed < before:", "if False:", CLAIMS),
+    ("nobody looks at claims", WORKER, "            check_claim(claim, self._privacy)\n", "            pass\n", CLAIMS),
+    ("the driver takes what is overspent", "driver.py", "        require_within(summary.dp_budget)\n", "        pass\n", CLAIMS),
+    ("a refused proposal trains", TEMPLATE, "if summary.error_code is not None:", "if False:", LEARNERS + "/test_private_training.py"),
 ]  # fmt: skip
 FAULTS += core_faults.FAULTS
 
