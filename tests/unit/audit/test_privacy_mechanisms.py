@@ -102,7 +102,7 @@ def test_the_shipped_engine_and_linear_learner_pass(seed):
         assert found.seen.auc > found.auc - 4 * found.seen.auc_error
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(20))
 def test_the_shipped_torch_learner_passes(seed):
     pytest.importorskip("opacus")
     settings = Settings(seed=seed, canaries=500)
