@@ -10,7 +10,7 @@ from colearn.audit.report import Check
 from colearn.audit.story import Story, Told
 from colearn.errors import StoreError, WeightsError
 from colearn.interface import DiffPrivConfig, TrainingSummary
-from colearn.privacy.claim import check_claim, claim_of
+from colearn.privacy.claim import TERM, check_claim, claim_of
 from colearn.shallow import read_json
 from colearn.store import BlobStore
 from colearn.weights import DEFAULT_LIMITS, decode
@@ -53,7 +53,7 @@ def check_claims(story: Story, store: BlobStore, check: Check) -> tuple[int, int
 def _agreed(story: Story, store: BlobStore, check: Check) -> DiffPrivConfig | None:
     try:
         document: Any = read_json(store.get(story.specification, _SPECIFICATION_BYTES_MAX))
-        agreed = document["terms"].get("proposal_privacy")
+        agreed = document["terms"].get(TERM)
         return None if agreed is None else DiffPrivConfig.model_validate(agreed)
     except ValidationError as error:
         check.find(0, "6.1", "privacy terms that can be read", str(error)[:200])

@@ -66,10 +66,8 @@ def check_guards() -> PrivacyCheck:
 
 
 def _is_refused(settings: dict[str, Any]) -> bool:
-    try:
-        from colearn.learners.torch import TorchLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", extra="opacus") from error
+    from colearn.learners import TorchLearner  # noqa: PLC0415  (needs its extra)
+
     X, y = np.arange(4.0 * _ROWS).reshape(-1, 2), np.arange(2 * _ROWS) % 2
     proposals = DiffPrivConfig(
         target_epsilon=8.0, target_delta=1e-5, max_grad_norm=1.0, planned_proposals=1

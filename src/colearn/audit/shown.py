@@ -110,10 +110,8 @@ def voter(privacy: Callable[[], Privacy | None], rows: int = _VOTERS_ROWS) -> Ca
     Raises:
         MissingExtraError: The extra `sklearn` is not installed.
     """
-    try:
-        from colearn.learners.sklearn import SklearnLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-learn", extra="sklearn") from error
+    from colearn.learners import SklearnLearner  # noqa: PLC0415  (needs its extra)
+
     draws = np.random.default_rng(0)
     X = np.zeros((rows + 2, _VOTE_FEATURES))
     X[:, :-1] = draws.normal(size=(rows + 2, _VOTE_FEATURES - 1))
@@ -160,10 +158,8 @@ def _votes(config: VotePrivacyConfig | None, trials: int, seed: int) -> CraftedV
 
 def _membership(epsilon: float | None, records: int, seed: int) -> LowerBound:
     """Train on a random half of records whose labels are noise, and guess which half it was."""
-    try:
-        from colearn.learners.sklearn import SklearnLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-learn", extra="sklearn") from error
+    from colearn.learners import SklearnLearner  # noqa: PLC0415  (needs its extra)
+
     draws = np.random.default_rng(seed)
     X, y = (
         draws.normal(size=(records + _VOTE_ROWS, _FEATURES)),

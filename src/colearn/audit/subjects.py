@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colearn.audit.mechanism import Release, Settings
-from colearn.errors import MissingExtraError, PrivacyError
+from colearn.errors import PrivacyError
 from colearn.interface import DiffPrivConfig
 from colearn.privacy.accountant import SampledGaussian, epsilon_of
 from colearn.privacy.randomness import RandomSource
@@ -141,7 +141,7 @@ def torch(settings: Settings, noise: Literal["secure", "simulation"] = "secure")
     """Return a learner on one linear layer of PyTorch.
 
     Raises:
-        MissingExtraError: The extra `opacus` is not installed.
+        MissingExtraError: The extra `torch` is not installed.
     """
     return of_learner(torch_maker(settings.canaries), settings, noise)
 
@@ -161,10 +161,8 @@ def linear_maker(canaries: int) -> LearnerMaker:
     Raises:
         MissingExtraError: The extra `sklearn` is not installed.
     """
-    try:
-        from colearn.learners.sklearn import SklearnLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-learn", extra="sklearn") from error
+    from colearn.learners import SklearnLearner  # noqa: PLC0415  (needs its extra)
+
     return partial(
         SklearnLearner.from_settings,
         Schema.of(canaries, None),
@@ -184,10 +182,8 @@ def keras_maker(canaries: int) -> LearnerMaker:
     Raises:
         MissingExtraError: The extra `keras` is not installed.
     """
-    try:
-        from colearn.learners.keras import KerasLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("keras", extra="keras") from error
+    from colearn.learners import KerasLearner  # noqa: PLC0415  (needs its extra)
+
     return partial(
         KerasLearner.from_settings,
         Schema.of(canaries, None),
@@ -200,12 +196,10 @@ def torch_maker(canaries: int) -> LearnerMaker:
     """Return what makes learners on one linear layer with so many columns.
 
     Raises:
-        MissingExtraError: The extra `opacus` is not installed.
+        MissingExtraError: The extra `torch` is not installed.
     """
-    try:
-        from colearn.learners.torch import TorchLearner  # noqa: PLC0415  (needs its extra)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", extra="opacus") from error
+    from colearn.learners import TorchLearner  # noqa: PLC0415  (needs its extra)
+
     return partial(
         TorchLearner.from_settings,
         Schema.of(canaries, None),

@@ -192,7 +192,7 @@ def _join(  # noqa: PLR0917
     renamed: bool,
 ) -> None:
     from colearn.network.connect import open_ledger, open_store  # noqa: PLC0415
-    from colearn.network.folder import NodeFolder  # noqa: PLC0415
+    from colearn.network.folder import NodeFolder, local_of  # noqa: PLC0415
     from colearn.network.joining import check_place, fetch_offer, take_seat  # noqa: PLC0415
     from colearn.store import DirectoryStore  # noqa: PLC0415
 
@@ -218,7 +218,7 @@ def _join(  # noqa: PLR0917
         path = directory or Path("nodes") / settings.name
         if not NodeFolder.holds_node(path):
             NodeFolder.refuse_taken(path)
-        if not asking.confirmed(prepared, 0 if settings.share is None else settings.share - 1):
+        if not asking.confirmed(prepared, local_of(settings).place):
             typer.echo("Nothing was signed.")
             raise typer.Exit(1)
         folder = take_seat(offer, view, signer, settings, path)

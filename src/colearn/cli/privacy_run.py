@@ -61,8 +61,8 @@ def _run(where: Path) -> tuple[ExperimentConfig, list[Path]]:
 def _node(where: Path) -> tuple[ExperimentConfig, list[Path]]:
     """Return the experiment of a node, and the record of its own rows on this machine."""
     folder = NodeFolder.open(where)
-    prepared, share = folder.plan(), folder.local.share
-    privacy = prepared.privacy_at(0 if share is None else share - 1)
+    prepared = folder.plan()
+    privacy = prepared.privacy_at(folder.local.place)
     if privacy is None:
         return prepared.config, []
     record = (privacy.directory or default_directory()) / f"{privacy.dataset}{SUFFIX}"

@@ -27,6 +27,7 @@ from colearn.identity import Key
 from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.ledger import EmbeddedLedger, Head
 from colearn.node import Node, Origin
+from colearn.privacy.claim import TERM
 from colearn.store import Archive, BlobStore, DirectoryStore, MemoryStore
 from colearn.weights import NamedArrays
 from colearn.worker import LocalWorker
@@ -123,7 +124,7 @@ class Collective:
         grows = all_grow(self._learners)
         terms = {**terms, "target": self._target}
         if self._privacy is not None:
-            terms["proposal_privacy"] = self._privacy.model_dump(mode="json")
+            terms[TERM] = self._privacy.model_dump(mode="json")
         specification = specification_of(self.rules, model.digest, schema, terms, grows=grows)
         origin = Origin(store.put(specification), self._archive.put(model), grows)
         journal = Journal(None if self.folder is None else self.folder.write_observation)

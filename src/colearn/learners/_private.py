@@ -98,12 +98,11 @@ class PrivateRows:
         losses: Evaluates models on the vote and test rows.
     """
 
-    losses: PrivateLosses
-
     def __init__(
         self,
         privacy: Privacy,
         family: ModelFamily,
+        losses: PrivateLosses,
         *,
         name: str,
         seed: int,
@@ -119,6 +118,7 @@ class PrivateRows:
             PrivacyError: The record is damaged, or cannot be opened.
             MissingExtraError: The extra `privacy` is not installed.
         """
+        self.losses = losses
         self.proposals, self.votes = privacy.proposals is not None, privacy.votes is not None
         sets = _Sets(train, vote, test, _checked_users(privacy, users, train, vote))
         if privacy.proposals is not None:
@@ -140,9 +140,8 @@ class PrivateRows:
 
     def fit(self, model: NamedArrays, turn: int, seed: int) -> Arrays:
         """Train one proposal that was asked for."""
-        train, users = self._sets.train, self._sets.users
-        own = users[0] if users is not None and self._by_user(self._budget.config.unit) else None
-        training = self._budget.training(len(train.y), turn, own)
+        train, users = self._sets.train, self._units_of(0, self._budget.config.unit)
+        training = self._budget.training(len(train.y), turn, users)
         return self._family.fit_privately(model, train.X, train.y, training, seed)
 
     def vote(self, model: str, proposal: str, differences: Callable[[], Floats]) -> bool | None:
@@ -190,7 +189,7 @@ class PrivateRows:
         self._score_rho: float | None = None
         self._score_epsilon = config.test_epsilon
         self._score_source = source_of(config.noise, self._seed)
-        if config.test_scores == "noised" and self._by_user(config.unit):
+        if config.test_scores == "noised" and config.unit.kind == "user":
             raise ConfigError(
                 "A noised test score hides one row, not all rows of a user.",
                 hint='Write test_scores = "off".',
@@ -213,12 +212,9 @@ class PrivateRows:
             purpose=f"proposal of {self._name}", seed=self._seed,
         )  # fmt: skip
 
-    def _by_user(self, unit: PrivacyUnit) -> bool:
-        return unit.kind == "user"
-
     def _units_of(self, place: int, unit: PrivacyUnit) -> npt.NDArray[Any] | None:
         users = self._sets.users
-        return users[place] if users is not None and self._by_user(unit) else None
+        return users[place] if users is not None and unit.kind == "user" else None
 
     def _by_unit(self, differences: Floats) -> Floats:
         """Return one difference a unit: a user's are the sum over some of their rows."""
@@ -264,11 +260,11 @@ def guarded(
     """
     train, vote, test = sets
     check_private(privacy, name, choice, schema, (train, vote), weighs_classes=weighs_classes)
-    rows = PrivateRows(
-        privacy, family, name=name, seed=seed, train=train, vote=vote, test=test, users=users
-    )
-    rows.losses = PrivateLosses(family, choice.decides, vote, test, computing)
-    return rows
+    losses = PrivateLosses(family, choice.decides, vote, test, computing)
+    return PrivateRows(
+        privacy, family, losses,
+        name=name, seed=seed, train=train, vote=vote, test=test, users=users,
+    )  # fmt: skip
 
 
 def _private_family(family: ModelFamily, config: DiffPrivConfig, name: str) -> PrivateFamily:

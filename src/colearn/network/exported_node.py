@@ -151,7 +151,7 @@ def export_node(
     chosen, digest = _certified(story, round_number, folder.path)
     weights = _held(folder, digest)
     terms, prepared = folder.terms(), folder.plan()
-    place = 0 if folder.settings.share is None else folder.settings.share - 1
+    place = folder.local.place
     experiment = f"{story.ledger}/{folder.invitation.experiment}"
     return export_certified(
         Certified(chosen, weights, experiment, story.head),

@@ -63,6 +63,11 @@ class Local:
     overrides: tuple[str, ...] = ()
     search: Path | None = None
 
+    @property
+    def place(self) -> int:
+        """Its place among the sites of its plan, from 0."""
+        return 0 if self.share is None else self.share - 1
+
 
 def check_local(terms: Terms, local: Local) -> None:
     """Refuse settings that are not the member's to choose.
@@ -162,7 +167,7 @@ def learner_of(prepared: Plan, local: Local) -> MachineLearningInterface:
     Raises:
         ConfigError: Its settings do not fit; names the key.
     """
-    return prepared.member(0 if local.share is None else local.share - 1)
+    return prepared.member(local.place)
 
 
 def _local_config(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:

@@ -18,15 +18,13 @@ from colearn.experiment.plan import proposal_privacy_of
 from colearn.experiment.specification import read_specification, specification_of
 from colearn.interface import DiffPrivConfig, MachineLearningInterface
 from colearn.preprocess import Scaling
+from colearn.privacy.claim import TERM
 from colearn.schema import Schema
 
 __all__ = ["Terms", "check_phases", "read_terms", "rules_of", "specify"]
 
 _SCALING = "scaling"
 """Where the terms of a network hold the public constants of its preprocessing (6.2)."""
-
-_PRIVACY = "proposal_privacy"
-"""Where the terms hold what every proposal must keep to, as the audit reads it (P3.5)."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RULES = frozenset(field.name for field in fields(Rules))
@@ -122,7 +120,7 @@ def specify(
     terms = config.terms()
     agreed = proposal_privacy_of(config)
     if agreed is not None:
-        terms[_PRIVACY] = agreed.model_dump(mode="json")
+        terms[TERM] = agreed.model_dump(mode="json")
     if scaling is not None:
         terms[_SCALING] = _written(scaling)
     schema = getattr(learner, "schema", None)
@@ -142,12 +140,12 @@ def read_terms(data: bytes) -> Terms:
     if not _DIGEST.fullmatch(model):
         raise _unknown("'model' must be a digest")
     schema = _schema(document.get("schema"))
-    apart, private = terms.get(_SCALING), terms.get(_PRIVACY)
-    own = {_SCALING, _PRIVACY}
+    apart, private = terms.get(_SCALING), terms.get(TERM)
+    own = {_SCALING, TERM}
     config = _config({name: value for name, value in terms.items() if name not in own})
     agreed = proposal_privacy_of(config)
     if private != (None if agreed is None else agreed.model_dump(mode="json")):
-        raise _unknown(f"{_PRIVACY!r} must say what its privacy says")
+        raise _unknown(f"{TERM!r} must say what its privacy says")
     return Terms(
         config=config,
         rules=_rules(document.get("rules")),

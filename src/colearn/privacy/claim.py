@@ -18,11 +18,15 @@ from colearn.interface import DiffPrivBudget, DiffPrivConfig, TrainingSummary
 __all__ = [
     "CLAIM_KEYS",
     "PREFIX",
+    "TERM",
     "check_claim",
     "claim_of",
     "config_digest",
     "metadata_of",
 ]
+
+TERM = "proposal_privacy"
+"""Where the terms of a specification hold what every proposal must keep to (6.1)."""
 
 PREFIX = "dp."
 """Every key of a claim begins so, and no other key of a proposal's metadata may."""
